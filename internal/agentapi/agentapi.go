@@ -1,0 +1,152 @@
+// Package agentapi is the contract between the operator and the agent it runs: the files the operator
+// mounts, the ports the agent listens on, and the status document the agent answers with. Both sides
+// import it, so neither has to import the other.
+package agentapi
+
+import "time"
+
+// Ports the agent listens on. They are apart so that a NetworkPolicy can open each to its own peers.
+const (
+	// PublicPort takes webhooks from stores, and nothing else. Plain HTTP: TLS ends at the Ingress.
+	PublicPort = 8080
+	// PrivatePort answers [StatusPath] over TLS to the operator, which authenticates with a bearer token.
+	PrivatePort = 8443
+	// MetricsPort serves /metrics, /healthz and /readyz in plain HTTP.
+	MetricsPort = 9090
+)
+
+// Paths served by the agent.
+const (
+	// StatusPath on the private port answers GET with a JSON [Status].
+	StatusPath = "/v1/status"
+	// WebhookPathPrefix on the public port, followed by a storeID, takes WooCommerce deliveries.
+	WebhookPathPrefix = "/webhooks/woocommerce/"
+	// HealthPath and ReadyPath on the metrics port are the probes. Ready means the configuration is loaded
+	// and the ledger is open; a store that is down does not make the agent unready.
+	HealthPath = "/healthz"
+	ReadyPath  = "/readyz"
+	// MetricsPath on the metrics port serves Prometheus metrics.
+	MetricsPath = "/metrics"
+)
+
+// Where the operator mounts what the agent reads. Every one is a directory of a whole Secret (never
+// subPath), so that the kubelet updates it in place.
+const (
+	// ConfigDir holds [ConfigFile] and [RevisionFile].
+	ConfigDir = "/etc/stocksync/config"
+	// ConfigFile is a multi-document YAML stream: the StockSyncTopology, its ChildStores and the Secrets they
+	// name, as the user wrote them. The same file works with `agent run --config` on a laptop.
+	ConfigFile = "topology.yaml"
+	// RevisionFile holds an opaque text that changes with ConfigFile; the agent reports it back as
+	// [Status.ConfigRevision] once it runs with it.
+	RevisionFile = "revision"
+	// LedgerIDDir holds [LedgerIDFile].
+	LedgerIDDir = "/etc/stocksync/ledger"
+	// LedgerIDFile holds the ledger id: 32 lower-case hexadecimal digits. It outlives the volume.
+	LedgerIDFile = "id"
+	// PrivateDir holds the private port's certificate, key, CA and token under the names below.
+	PrivateDir  = "/etc/stocksync/private"
+	TLSCertFile = "tls.crt"
+	TLSKeyFile  = "tls.key"
+	CAFile      = "ca.crt"
+	TokenFile   = "token"
+	// DataDir is the ledger's volume.
+	DataDir = "/var/lib/stocksync"
+)
+
+// Condition is one statement about a store or the agent, in the terms of metav1.Condition.
+type Condition struct {
+	// Status is "True", "False" or "Unknown".
+	Status string `json:"status"`
+	// Reason is one of the reasons of api/v1alpha1.
+	Reason string `json:"reason"`
+	// Message says what is seen and what to do. No secret, no name of another tenant.
+	Message string `json:"message,omitempty"`
+	// Since is when Status last changed.
+	Since time.Time `json:"since"`
+}
+
+// Error is the last thing that went wrong with a store; it stays readable after recovery.
+type Error struct {
+	Reason  string    `json:"reason"`
+	Message string    `json:"message"`
+	Time    time.Time `json:"time"`
+}
+
+// Status is the agent's answer to GET [StatusPath].
+type Status struct {
+	// AgentVersion is the version the agent binary was built from.
+	AgentVersion string `json:"agentVersion"`
+	// ConfigRevision is the content of [RevisionFile] of the configuration the agent runs with.
+	ConfigRevision string `json:"configRevision"`
+	// ConfigError says why the newest configuration is not in use (the last good one is); empty when it is.
+	ConfigError string `json:"configError,omitempty"`
+	// LedgerID is the id in every marker this agent writes.
+	LedgerID string `json:"ledgerID"`
+	// StartedAt and Now are on the agent's clock.
+	StartedAt time.Time `json:"startedAt"`
+	Now       time.Time `json:"now"`
+	// Pools is the number of stock pools (one per SKU, or per group of SKUs that share one stock).
+	Pools int `json:"pools"`
+	// OversoldPools and OversoldUnits describe pools below zero.
+	OversoldPools int `json:"oversoldPools"`
+	OversoldUnits int `json:"oversoldUnits"`
+	// StoppedSKUs counts SKUs whose writing was stopped until a person chooses the number.
+	StoppedSKUs int `json:"stoppedSKUs"`
+	// Conflicts counts open conflict rows.
+	Conflicts int `json:"conflicts"`
+	// Stores holds the master first, then the children ordered by storeID.
+	Stores []StoreStatus `json:"stores"`
+}
+
+// StoreStatus is what the agent knows of one store.
+type StoreStatus struct {
+	StoreID string `json:"storeID"`
+	// Master tells the master from the children.
+	Master bool `json:"master,omitempty"`
+	// Mode is the effective mode: Sync, Observe or Off.
+	Mode string `json:"mode"`
+	// Tier is how changes are captured: Polling or Webhooks.
+	Tier string `json:"tier,omitempty"`
+	// Accepted is False when this store's configuration is invalid (the last good one, if any, stays in use).
+	Accepted Condition `json:"accepted"`
+	// Connected: the last request to the store worked.
+	Connected Condition `json:"connected"`
+	// HintsAvailable: webhooks arrive. False is not an outage: polling finds the same changes.
+	HintsAvailable Condition `json:"hintsAvailable"`
+	// InSync is False only when the oldest difference is older than the lag objective, or a person must decide.
+	InSync Condition `json:"inSync"`
+	// LastInboundTime is the last change or delivery seen from the store, LastOutboundTime the last write it
+	// acknowledged, LastSeenTime its last answer of any kind.
+	LastInboundTime  *time.Time `json:"lastInboundTime,omitempty"`
+	LastOutboundTime *time.Time `json:"lastOutboundTime,omitempty"`
+	LastSeenTime     *time.Time `json:"lastSeenTime,omitempty"`
+	LastError        *Error     `json:"lastError,omitempty"`
+	// Placements counts SKUs bound to an item of this store; Enrolled those with a baseline.
+	Placements int `json:"placements"`
+	Enrolled   int `json:"enrolled"`
+	// Backlog counts placements whose shelf differs from what it should show.
+	Backlog int `json:"backlog"`
+	// LagSeconds is the age of the oldest difference, 0 when there is none.
+	LagSeconds int `json:"lagSeconds"`
+	// Mismatches are the worst differences, at most [MaxMismatches], largest first.
+	Mismatches []Mismatch `json:"mismatches,omitempty"`
+	// Conflicts counts open conflict rows of this store.
+	Conflicts int `json:"conflicts"`
+	// WooCommerceVersion and WordPressVersion as the store reports them; empty when unknown.
+	WooCommerceVersion string `json:"wooCommerceVersion,omitempty"`
+	WordPressVersion   string `json:"wordPressVersion,omitempty"`
+}
+
+// MaxMismatches caps [StoreStatus.Mismatches].
+const MaxMismatches = 10
+
+// Mismatch is one SKU whose shelf differs from what it should show.
+type Mismatch struct {
+	SKU string `json:"sku"`
+	// Shown is the store's last reading in units, Wanted what it should show.
+	Shown  int64 `json:"shown"`
+	Wanted int64 `json:"wanted"`
+	// SinceSeconds is the age of the difference.
+	SinceSeconds int `json:"sinceSeconds"`
+}
