@@ -1,0 +1,21 @@
+# `make help` lists what can be made.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# The command that runs the test cluster, a module of its own.
+CLUSTER := go -C hack/cluster run .
+
+##@ Help
+
+.PHONY: help
+help: ## Show this list.
+	@awk 'BEGIN {FS = ":.*##"} \
+		/^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-zA-Z0-9_-]+:.*##/ {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Test cluster
+
+.PHONY: envtest-assets
+envtest-assets: ## Build etcd, kube-apiserver and kubectl once (about 5 min) and print their folder, for KUBEBUILDER_ASSETS.
+	@$(CLUSTER) envtest-assets
