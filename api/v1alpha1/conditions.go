@@ -1,0 +1,167 @@
+package v1alpha1
+
+// Condition types. Reconciling, Stalled and Paused are present only while True.
+const (
+	// ConditionReady sums up the others: the store is accepted, reachable and kept the same (in Observe: would be).
+	// On a topology it speaks of the agent and the master.
+	ConditionReady = "Ready"
+	// ConditionAccepted says whether the object is valid beside its neighbours and used by the agent.
+	ConditionAccepted = "Accepted"
+	// ConditionSecretsAvailable says whether every Secret and key the object names was found.
+	ConditionSecretsAvailable = "SecretsAvailable"
+	// ConditionAgentAvailable says whether the agent was heard within the last 45 seconds.
+	ConditionAgentAvailable = "AgentAvailable"
+	// ConditionConnected says whether the last request to the store worked.
+	ConditionConnected = "Connected"
+	// ConditionHintsAvailable says whether webhooks arrive. False is no outage: polling finds the same changes.
+	ConditionHintsAvailable = "HintsAvailable"
+	// ConditionInSync is False when the oldest difference is older than the lag objective, or a person must decide.
+	ConditionInSync = "InSync"
+	// ConditionReconciling is True while the operator waits for something it asked for.
+	ConditionReconciling = "Reconciling"
+	// ConditionStalled is True while only the user can help.
+	ConditionStalled = "Stalled"
+	// ConditionPaused is True while nothing is written on purpose: mode Observe or Off.
+	ConditionPaused = "Paused"
+)
+
+// Reasons of Ready, beside the reason of whatever condition keeps it from being True.
+const (
+	// ReasonReady: everything works.
+	ReasonReady = "Ready"
+	// ReasonPending: nothing is known yet.
+	ReasonPending = "Pending"
+)
+
+// Reasons of Accepted.
+const (
+	// ReasonAccepted: the object is valid and used by the agent.
+	ReasonAccepted = "Accepted"
+	// ReasonInvalidConfiguration: the agent cannot use the object or a Secret it names; the last good configuration
+	// of the store stays in use for the life of the agent's process.
+	ReasonInvalidConfiguration = "InvalidConfiguration"
+	// ReasonDuplicateStoreID: an older object of the topology has the same storeID.
+	ReasonDuplicateStoreID = "DuplicateStoreID"
+	// ReasonDuplicateURL: an older object of the namespace has the same URL.
+	ReasonDuplicateURL = "DuplicateURL"
+	// ReasonTopologyNotFound: there is no StockSyncTopology of that name in the namespace.
+	ReasonTopologyNotFound = "TopologyNotFound"
+	// ReasonTopologyNotAccepted: the StockSyncTopology exists but is itself not accepted.
+	ReasonTopologyNotAccepted = "TopologyNotAccepted"
+	// ReasonConfigurationTooLarge: topology, children and Secrets exceed what one Secret holds; the configuration
+	// before stays in use.
+	ReasonConfigurationTooLarge = "ConfigurationTooLarge"
+)
+
+// Reasons of SecretsAvailable.
+const (
+	// ReasonSecretsFound: every Secret and key was found.
+	ReasonSecretsFound = "SecretsFound"
+	// ReasonSecretNotFound: a named Secret does not exist.
+	ReasonSecretNotFound = "SecretNotFound"
+	// ReasonSecretKeyMissing: a named Secret lacks a key, or the key is empty.
+	ReasonSecretKeyMissing = "SecretKeyMissing"
+)
+
+// Reasons of AgentAvailable.
+const (
+	// ReasonAgentReady: the agent answers and runs with the newest configuration.
+	ReasonAgentReady = "AgentReady"
+	// ReasonAgentStarting: the agent has not answered yet.
+	ReasonAgentStarting = "AgentStarting"
+	// ReasonAgentUnreachable: three reads of the agent's status in a row failed.
+	ReasonAgentUnreachable = "AgentUnreachable"
+	// ReasonConfigurationPending: the agent does not yet run with the newest configuration.
+	ReasonConfigurationPending = "ConfigurationPending"
+	// ReasonResourceRefused: Kubernetes refused an object the agent needs; the message says which and why.
+	ReasonResourceRefused = "ResourceRefused"
+)
+
+// Reasons of Connected.
+const (
+	// ReasonConnected: the last request worked.
+	ReasonConnected = "Connected"
+	// ReasonAuthenticationFailed: the store refuses the REST key.
+	ReasonAuthenticationFailed = "AuthenticationFailed"
+	// ReasonReadOnlyKey: the REST key may read but not write.
+	ReasonReadOnlyKey = "ReadOnlyKey"
+	// ReasonOrdersUnreadable: the REST key may not read orders; stock is kept the same, but losses are not repaired
+	// and edits are not told from sales.
+	ReasonOrdersUnreadable = "OrdersUnreadable"
+	// ReasonWooCommerceMissing: WordPress answers, WooCommerce does not.
+	ReasonWooCommerceMissing = "WooCommerceMissing"
+	// ReasonMaintenance: the shop shows its maintenance page.
+	ReasonMaintenance = "Maintenance"
+	// ReasonUnexpectedContent: something else than the REST API answers, for example a captcha page or HTML.
+	ReasonUnexpectedContent = "UnexpectedContent"
+	// ReasonPlainHTTP: the shop answers on plain HTTP only, or redirects to it.
+	ReasonPlainHTTP = "PlainHTTP"
+	// ReasonUntrustedCertificate: the shop's certificate is not trusted, expired or for another name.
+	ReasonUntrustedCertificate = "UntrustedCertificate"
+	// ReasonNameNotResolved: the shop's host name has no address.
+	ReasonNameNotResolved = "NameNotResolved"
+	// ReasonUnreachable: no connection to the shop's address.
+	ReasonUnreachable = "Unreachable"
+	// ReasonTimeout: the shop did not answer in time.
+	ReasonTimeout = "Timeout"
+	// ReasonRateLimited: the shop or its host asks for fewer requests.
+	ReasonRateLimited = "RateLimited"
+	// ReasonServerError: the shop answers with a 5xx error.
+	ReasonServerError = "ServerError"
+	// ReasonClockSkew: the shop's clock is too wrong to order events by.
+	ReasonClockSkew = "ClockSkew"
+	// ReasonStoreClaimedElsewhere: the store carries the marks of another ledger; nothing is written to it.
+	ReasonStoreClaimedElsewhere = "StoreClaimedElsewhere"
+	// ReasonRelativeUpdateUnsupported: the store ignores relative quantity changes; nothing is written to it.
+	ReasonRelativeUpdateUnsupported = "RelativeUpdateUnsupported"
+)
+
+// Reasons of HintsAvailable.
+const (
+	// ReasonWebhooksActive: webhooks are in place and enabled.
+	ReasonWebhooksActive = "WebhooksActive"
+	// ReasonPollingOnly: no webhooks are wanted, because the topology has no publicURL.
+	ReasonPollingOnly = "PollingOnly"
+	// ReasonWebhooksRefused: the store refuses to create or enable webhooks.
+	ReasonWebhooksRefused = "WebhooksRefused"
+	// ReasonWebhooksRepaired: a disabled or deleted webhook was put back; none has arrived since.
+	ReasonWebhooksRepaired = "WebhooksRepaired"
+	// ReasonWebhooksSilent: changes are found by polling that no webhook announced.
+	ReasonWebhooksSilent = "WebhooksSilent"
+)
+
+// Reasons of InSync.
+const (
+	// ReasonInSync: every difference is younger than the lag objective.
+	ReasonInSync = "InSync"
+	// ReasonEnrolling: the store is being read for the first time.
+	ReasonEnrolling = "Enrolling"
+	// ReasonLagObjectiveExceeded: the oldest difference is older than the lag objective.
+	ReasonLagObjectiveExceeded = "LagObjectiveExceeded"
+	// ReasonSKUsStopped: the writing of some SKUs is stopped until a person chooses the number.
+	ReasonSKUsStopped = "SKUsStopped"
+	// ReasonConflicts: conflicts are open.
+	ReasonConflicts = "Conflicts"
+	// ReasonChildrenNotInSync: the master is, but children of the topology are not.
+	ReasonChildrenNotInSync = "ChildrenNotInSync"
+)
+
+// Reasons of Paused, named after the mode.
+const (
+	// ReasonObserve: the mode in effect is Observe.
+	ReasonObserve = "Observe"
+	// ReasonOff: the mode in effect is Off.
+	ReasonOff = "Off"
+)
+
+// Labels and annotations of the objects the operator makes.
+const (
+	// LabelTopology holds the name of the StockSyncTopology.
+	LabelTopology = "stocksync.dev/topology"
+	// AnnotationConfigRevision on the agent's pod makes the kubelet refresh the mounted configuration.
+	AnnotationConfigRevision = "stocksync.dev/config-revision"
+	// AnnotationTemplateHash and AnnotationTemplateHashVersion on the StatefulSet tell whether its pod template is
+	// still what this version of the operator would write.
+	AnnotationTemplateHash        = "stocksync.dev/template-hash"
+	AnnotationTemplateHashVersion = "stocksync.dev/template-hash-version"
+)

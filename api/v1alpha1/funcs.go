@@ -1,0 +1,102 @@
+package v1alpha1
+
+import "time"
+
+// What holds when a spec field is omitted.
+const (
+	DefaultLagObjectiveSeconds = 60
+	DefaultMinIntervalSeconds  = 5
+	DefaultMaxStoreLoadPercent = 2
+	DefaultStorageSize         = "1Gi"
+)
+
+// EffectiveMode is the mode of the master: Observe unless Sync is asked for.
+func (t *StockSyncTopology) EffectiveMode() Mode {
+	if t.Spec.Mode == ModeSync {
+		return ModeSync
+	}
+	return ModeObserve
+}
+
+// LagObjective is how old the oldest difference of a store may grow before it is no longer in sync.
+func (t *StockSyncTopology) LagObjective() time.Duration {
+	return time.Duration(valueOr(t.Spec.LagObjectiveSeconds, DefaultLagObjectiveSeconds)) * time.Second
+}
+
+// EffectiveEditPolicy is Count unless Revert is asked for.
+func (m *Master) EffectiveEditPolicy() EditPolicy { return m.EditPolicy.orCount() }
+
+// EffectiveStoreID is spec.storeID, or the object's name when that is omitted.
+func (c *ChildStore) EffectiveStoreID() string {
+	if c.Spec.StoreID != "" {
+		return c.Spec.StoreID
+	}
+	return c.Name
+}
+
+// EffectiveMode is the more cautious of the child's mode and the topology's.
+func (c *ChildStore) EffectiveMode(topology Mode) Mode {
+	switch {
+	case c.Spec.Mode == ModeOff:
+		return ModeOff
+	case c.Spec.Mode == ModeObserve || topology != ModeSync:
+		return ModeObserve
+	default:
+		return ModeSync
+	}
+}
+
+// EffectiveEditPolicy is Count unless Revert is asked for.
+func (s *ChildStoreSpec) EffectiveEditPolicy() EditPolicy { return s.EditPolicy.orCount() }
+
+// BufferUnits are the units held back from this store.
+func (s *ChildStoreSpec) BufferUnits() int64 {
+	if s.Allocation == nil {
+		return 0
+	}
+	return int64(valueOr(s.Allocation.BufferUnits, 0))
+}
+
+// MinInterval is the shortest time between two polls; it holds for a nil receiver too.
+func (p *Polling) MinInterval() time.Duration {
+	if p == nil {
+		return DefaultMinIntervalSeconds * time.Second
+	}
+	return time.Duration(valueOr(p.MinIntervalSeconds, DefaultMinIntervalSeconds)) * time.Second
+}
+
+// MaxLoadPercent is the share of time the store may spend answering polls; it holds for a nil receiver too.
+func (p *Polling) MaxLoadPercent() int {
+	if p == nil {
+		return DefaultMaxStoreLoadPercent
+	}
+	return int(valueOr(p.MaxStoreLoadPercent, DefaultMaxStoreLoadPercent))
+}
+
+// EffectiveTransport is HTTPS unless InsecureHTTP is asked for.
+func (w *WooCommerce) EffectiveTransport() Transport {
+	if w.Transport == TransportInsecureHTTP {
+		return TransportInsecureHTTP
+	}
+	return TransportHTTPS
+}
+
+// RetainsLedger reports whether the ledger outlives the topology.
+func (t *StockSyncTopology) RetainsLedger() bool {
+	return t.Spec.Agent == nil || t.Spec.Agent.Storage == nil ||
+		t.Spec.Agent.Storage.RetentionPolicy != RetentionPolicyDelete
+}
+
+func (p EditPolicy) orCount() EditPolicy {
+	if p == EditPolicyRevert {
+		return EditPolicyRevert
+	}
+	return EditPolicyCount
+}
+
+func valueOr(v *int32, otherwise int32) int32 {
+	if v == nil {
+		return otherwise
+	}
+	return *v
+}
