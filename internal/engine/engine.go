@@ -1,0 +1,240 @@
+// Package engine is the loop around the algebra of package stock: one lane per store observes, merges and
+// pushes, and a ledger remembers. It knows no HTTP, no SQL and no clock of its own.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"stocksync.dev/stocksync/internal/stock"
+)
+
+// Managed says who holds the stock of an item.
+type Managed int
+
+// The ways an item can hold stock.
+const (
+	// Unmanaged: the store counts nothing here.
+	Unmanaged Managed = iota
+	// Own: the item holds its quantity itself.
+	Own
+	// Shared: the item is a variable product, or a variation of one, whose stock the parent holds.
+	Shared
+)
+
+// Item is one row of a store's catalogue.
+type Item struct {
+	// Ref is the object that holds the stock: the parent, for a Shared variation.
+	Ref stock.Ref
+	// SKU as spelled in the store; empty where there is none.
+	SKU     string
+	Managed Managed
+	// Fractional: the quantity is not a whole number, or not a number; Quantity means nothing.
+	Fractional bool
+	Quantity   int64
+	Markers    stock.Markers
+	// Modified is date_modified_gmt.
+	Modified time.Time
+}
+
+// Page is a part of a store's catalogue.
+type Page struct {
+	Items []Item
+	// Gone are those asked for that the store does not have any more.
+	Gone []stock.Ref
+	// Next asks for the following page; empty on the last one.
+	Next string
+	// Window is when the page was read, on the store's clock.
+	Window stock.Window
+}
+
+// Order is what is read of a shop order: ids, dates and units, nothing else.
+type Order struct {
+	ID                int64
+	Created, Modified time.Time
+	Lines             []OrderLine
+}
+
+// OrderLine is the units one line holds (`_reduced_stock`).
+type OrderLine struct {
+	ID, Product, Variation, Units int64
+}
+
+// OrderQuery selects orders modified since a time on the store's clock, or by id.
+type OrderQuery struct {
+	Since time.Time
+	// Trashed asks for orders in the trash instead of all others.
+	Trashed bool
+	// IDs, when set, asks for these orders whatever their time.
+	IDs []int64
+	// Cursor is the Next of the page before.
+	Cursor string
+}
+
+// OrderPage is a part of a store's orders, oldest modification first.
+type OrderPage struct {
+	Orders []Order
+	Next   string
+	Window stock.Window
+}
+
+// Push is one relative write.
+type Push struct {
+	Ref    stock.Ref
+	Units  int64
+	Slot   int
+	Marker stock.Marker
+}
+
+// Result is the outcome of one push.
+type Result struct {
+	// Item is the answer: marker and quantity in it belong together. Nil when Err is set.
+	Item *Item
+	// Window is when it was answered.
+	Window stock.Window
+	Err    error
+	// Gone: the store says the item does not exist.
+	Gone bool
+}
+
+// Driver speaks to one store. Errors are [*Fault].
+type Driver interface {
+	// Catalogue lists everything that exists, page by page; the first cursor is empty.
+	Catalogue(ctx context.Context, cursor string) (Page, error)
+	// Modified lists what changed after a time on the store's clock.
+	Modified(ctx context.Context, since time.Time, cursor string) (Page, error)
+	// Read reads the named items, at most [BatchSize], with all rows that share their stock.
+	Read(ctx context.Context, refs []stock.Ref) (Page, error)
+	// Orders lists orders, those of a page oldest modification first.
+	Orders(ctx context.Context, q OrderQuery) (OrderPage, error)
+	// Push writes, at most [BatchSize]; one result for each push, in order.
+	Push(ctx context.Context, pushes []Push) []Result
+}
+
+// BatchSize is the most items one request names: WooCommerce's own limit.
+const BatchSize = 100
+
+// Fault is an error of a store, sorted by what helps against it.
+type Fault struct {
+	// Reason is a condition reason of api/v1alpha1.
+	Reason string
+	// Message says what was seen and what to do about it.
+	Message string
+	// RetryAfter is what the store asked for, 0 if nothing.
+	RetryAfter time.Duration
+	// Unsent: the request is known to have had no effect.
+	Unsent bool
+}
+
+// Error implements error.
+func (f *Fault) Error() string { return f.Reason + ": " + f.Message }
+
+// Clock is time, injected so that a simulation can make it.
+type Clock interface {
+	Now() time.Time
+	NewSignal() Signal
+}
+
+// Signal wakes one waiter. Setting it before the wait is remembered.
+type Signal interface {
+	Set()
+	// Wait returns when the signal is set, the time has come, or ctx is done.
+	Wait(ctx context.Context, until time.Time)
+}
+
+// Ledger is the durable state. Update's function may run more than once and must not keep what it was given.
+type Ledger interface {
+	// Update runs fn in one atomic transaction; when it returns nil, all of it is durable.
+	Update(ctx context.Context, fn func(Tx) error) error
+	// View runs fn on a consistent state.
+	View(ctx context.Context, fn func(Tx) error) error
+}
+
+// ErrNotFound is returned for a pool that does not exist.
+var ErrNotFound = errors.New("not found in the ledger")
+
+// Tx reads and writes the ledger within one transaction.
+type Tx interface {
+	// NewPool makes an unset pool under its first key.
+	NewPool(sku string, key stock.Key) (stock.Pool, error)
+	Pool(id int64) (stock.Pool, error)
+	PutPool(stock.Pool) error
+	// PoolOf finds a pool by any of its keys; 0 if there is none.
+	PoolOf(key stock.Key) (int64, error)
+	// Alias adds a key to a pool; Keys lists them.
+	Alias(key stock.Key, pool int64) error
+	Keys(pool int64) ([]stock.Key, error)
+
+	// Placement finds a placement by pool, PlacementAt by the object it is bound to ([stock.Ref.Object]).
+	Placement(store string, pool int64) (stock.Placement, bool, error)
+	PlacementAt(store string, object int64) (stock.Placement, bool, error)
+	// Placements are those of one pool, ordered by store; StorePlacements those of one store after a pool id.
+	Placements(pool int64) ([]stock.Placement, error)
+	StorePlacements(store string, after int64, limit int) ([]stock.Placement, error)
+	PutPlacement(stock.Placement) error
+	DeletePlacement(store string, pool int64) error
+
+	// Due are placements that may be pushed, longest waiting first. Restless are those that need a clean
+	// sample, Pending those with an attempt that may still land.
+	Due(store string, limit int) ([]stock.Placement, error)
+	Restless(store string, after int64, limit int) ([]stock.Placement, error)
+	Pending(store string, after int64, limit int) ([]stock.Placement, error)
+	// Stores names every store that has placements.
+	Stores() ([]string, error)
+	Stats(store string) (Stats, error)
+
+	Line(store string, order, line int64) (stock.Line, bool, error)
+	PutLine(store string, l stock.Line) error
+	// Lines are those of a product and its variations whose Created, Changed or Modified is not before since.
+	Lines(store string, product int64, since time.Time) ([]stock.Line, error)
+
+	// NextAttempt returns an id never returned before; RaiseAttempt keeps later ones above id.
+	NextAttempt() (int64, error)
+	RaiseAttempt(id int64) error
+
+	// Value and SetValue keep small texts (cursors) per store.
+	Value(store, name string) (string, error)
+	SetValue(store, name, value string) error
+	// DropStore forgets all values and order lines of a store; its placements are deleted one by one.
+	DropStore(store string) error
+
+	// Append adds to the history and, for a conflict, to the open rows.
+	Append(stock.Entry) error
+}
+
+// Stats are the counts of one store's placements.
+type Stats struct {
+	Placements, Enrolled, Backlog, Conflicts, Stopped int
+	// DirtySince is when the oldest placement that differs began to; zero when none does.
+	DirtySince time.Time
+	// Worst are the largest differences.
+	Worst []stock.Placement
+}
+
+// Mode says what may be done with a store.
+type Mode string
+
+// The modes, from the least to the most cautious.
+const (
+	Sync    Mode = "Sync"
+	Observe Mode = "Observe"
+	Off     Mode = "Off"
+)
+
+// Store is the configuration of one store.
+type Store struct {
+	ID     string
+	Mode   Mode
+	Policy stock.Policy
+	// Excluded tells whether a SKU is left alone here.
+	Excluded func(stock.Key) bool
+	// MinInterval is the shortest time between polls, MaxLoad the share of the store's time polling may take
+	// (0.02 is two percent).
+	MinInterval time.Duration
+	MaxLoad     float64
+	Driver      Driver
+}
+
+func (s Store) String() string { return fmt.Sprintf("store %s", s.ID) }

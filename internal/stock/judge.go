@@ -1,0 +1,445 @@
+package stock
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The times of a clean sample, measured on real stores (design notes in docs/algebra.md).
+const (
+	// Settle is how long after a reading the order sweep must begin: the units of an order line are written
+	// behind the stock, by seconds where plugins are slow.
+	Settle = 10 * time.Second
+	// Apart is how far two clean samples must be from each other to be proof.
+	Apart = 5 * time.Second
+	// guard is how far order changes must keep from a reading, racing the least of its marks by a second.
+	guard = 2 * time.Second
+	// near is how far an order may be from a push's Modified to have been overwritten by it.
+	near = time.Second
+	// feedWindow is how close in time edits must be to look like one feed.
+	feedWindow = time.Hour
+	// recoveryGuard is how much older than the newest push an order must be to have reached the other stores.
+	recoveryGuard = time.Minute
+)
+
+// Line is what one order line holds of an item, as the sweeps found it. Times are on the store's clock.
+type Line struct {
+	Order, Line int64
+	Ref         Ref
+	// Units held now, Before what was held until Changed.
+	Units, Before int64
+	// Created is the order's creation, Changed its modification time when Units took its value, Modified its
+	// newest modification time.
+	Created, Changed, Modified time.Time
+}
+
+// Sample is a reading kept until an order sweep shows whether it is clean.
+type Sample struct {
+	Reading
+	// Contained is S as of the reading: later pushes move quantity and S alike.
+	Contained int64
+	// Older tells that the reading lacked a marker we know was written.
+	Older bool
+	// Taken is what orders held at the time of the reading; set by [Sample.Clean].
+	Taken int64
+}
+
+// SampleOf keeps a reading as a sample.
+func SampleOf(p Placement, r Reading) Sample {
+	return Sample{Reading: r, Contained: p.Contained, Older: p.Restored}
+}
+
+func (s Sample) byQuantity() int64 { return s.Quantity - s.Contained }
+
+// Clean tells whether the sample can be judged after a sweep begun at swept (store clock), and sets Taken.
+// lines are the item's order lines, taken what orders hold now.
+func (s *Sample) Clean(swept time.Time, lines []Line, taken int64) bool {
+	if swept.Before(s.Window.To.Add(Settle)) {
+		return false
+	}
+	from, to := s.Window.From.Add(-guard), s.Window.To.Add(guard)
+	within := func(t time.Time) bool { return !t.Before(from) && !t.After(to) }
+	for _, l := range lines {
+		if within(l.Created) || within(l.Changed) || within(l.Modified) {
+			return false
+		}
+		if l.Changed.After(to) {
+			if !l.Created.After(to) {
+				// The line changed after the reading, and may have changed before too, unseen.
+				return false
+			}
+			taken -= l.Units
+		}
+	}
+	s.Taken = taken
+	return true
+}
+
+// Judge decides what can be decided from clean samples, oldest first, all taken since the placement last
+// changed its state. lines are the item's recent order lines: the evidence of losses. knownOrders is asked
+// only before an increase counts and tells whether every recent order of the item is still there unchanged.
+// It reports whether the samples were used up.
+func Judge(pool *Pool, p *Placement, samples []Sample, lines []Line, pol Policy, knownOrders func() bool, now time.Time) ([]Entry, bool) {
+	if len(samples) == 0 || p.Blocked != "" {
+		return nil, false
+	}
+	last := samples[len(samples)-1]
+	switch {
+	case !p.Enrolled:
+		return enrol(pool, p, last, lines, pol, Baselined, ""), true
+	case p.Restored:
+		if proof(samples, func(s Sample) (int64, bool) { return s.byQuantity(), s.Older }) {
+			return restore(pool, p, last, lines, pol, "a marker of ours is gone, older than known or unknown"), true
+		}
+	case p.Undecided:
+		return decide(pool, p, samples, pol)
+	case p.Parted() != 0:
+		if proof(samples, func(s Sample) (int64, bool) { return s.byQuantity() - (p.Baseline - s.Taken), !s.Older }) {
+			return part(pool, p, last, lines, pol, knownOrders, now)
+		}
+	}
+	return nil, false
+}
+
+// proof: the last sample agrees with one at least Apart older, and with every one between.
+func proof(samples []Sample, of func(Sample) (int64, bool)) bool {
+	last := samples[len(samples)-1]
+	want, ok := of(last)
+	if !ok {
+		return false
+	}
+	for i := len(samples) - 2; i >= 0; i-- {
+		if v, ok := of(samples[i]); !ok || v != want {
+			return false
+		}
+		if last.Window.From.Sub(samples[i].Window.To) >= Apart {
+			return true
+		}
+	}
+	return false
+}
+
+// enrol sets the accounts from a clean sample and keeps the pool: the one rule for everything odd. The
+// master's first sample sets the pool as well.
+func enrol(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, k Kind, why string) []Entry {
+	unknown := p.Known == [Slots]int64{}
+	p.Contained, p.Baseline, p.Counted = s.Quantity, s.Taken, 0
+	p.Enrolled, p.Undecided, p.Restored, p.Pushes = true, false, false, nil
+	p.Quantity = s.Quantity
+	p.Known = [Slots]int64{}
+	for i := range p.Attempts {
+		if p.Attempts[i].State == Seen {
+			p.Attempts[i].State = Void
+		}
+	}
+	var newest time.Time
+	for slot, m := range s.Markers {
+		if m.Store == p.Store && m.Product == p.Ref.Object() {
+			p.Known[slot] = m.Attempt
+			newest = later(newest, m.At)
+		}
+	}
+	e := p.entry(k, 0, why)
+	e.Quantity = s.Quantity
+	switch {
+	case pol.Master && !pool.Set:
+		e.Delta, e.Units = s.Quantity-pool.Units, s.Quantity
+		pool.Units, pool.Set = s.Quantity, true
+	case pool.Set:
+		if want := Wanted(*pool, pol); want != s.Quantity {
+			e.Units, e.Conflict = want-s.Quantity, true
+			e.Evidence = strings.TrimPrefix(why+fmt.Sprintf("; the shop showed %d where the pool asks for %d", s.Quantity, want), "; ")
+		}
+	}
+	entries := append([]Entry{e}, p.moved(Ordered, p.recount(pool, pol), "since the baseline")...)
+	if unknown && !newest.IsZero() {
+		entries = append(entries, p.recovered(newest, lines)...)
+	}
+	return entries
+}
+
+// recovered writes a row after a lost ledger where an order is so new that it may not have reached the other
+// stores before the ledger was lost: equal numbers prove nothing then.
+func (p *Placement) recovered(newest time.Time, lines []Line) []Entry {
+	units := int64(0)
+	for _, l := range lines {
+		if !later(l.Created, l.Changed).Before(newest.Add(-recoveryGuard)) {
+			units += max(l.Units, -l.Units, l.Before, -l.Before)
+		}
+	}
+	if units == 0 {
+		return nil
+	}
+	e := p.entry(Recovered, units, "the ledger was lost, and orders are newer than the newest push: they may be counted in some stores only")
+	e.Conflict = true
+	return []Entry{e}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func restore(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, why string) []Entry {
+	expected := p.Contained + p.Baseline - s.Taken
+	p.Disenroll("")
+	entries := enrol(pool, p, s, lines, pol, RestoredShop, why)
+	entries[0].Conflict, entries[0].Units = true, s.Quantity-expected
+	return entries
+}
+
+// decide finds the one set of unanswered attempts whose arrival explains a clean sample.
+func decide(pool *Pool, p *Placement, samples []Sample, pol Policy) ([]Entry, bool) {
+	last := samples[len(samples)-1]
+	fits := p.hypotheses(last)
+	if len(fits) == 1 {
+		return p.settle(pool, fits[0], pol), true
+	}
+	none := func(s Sample) (int64, bool) { return s.Quantity + s.Taken, len(p.hypotheses(s)) != 1 }
+	if !proof(samples, none) {
+		return nil, false
+	}
+	// Nothing explains it, or several things do: the lowest stock any of them allows.
+	lowest, highest := int64(0), int64(0)
+	for i, sum := range p.sums() {
+		own := last.Quantity - p.Contained - sum
+		if i == 0 || own < lowest {
+			lowest = own
+		}
+		if i == 0 || own > highest {
+			highest = own
+		}
+	}
+	byOrders := p.Baseline - last.Taken
+	highest = max(highest, byOrders)
+	lowest = min(lowest, byOrders)
+	var ids []string
+	for i := range p.Attempts {
+		if p.Attempts[i].State == Seen {
+			ids = append(ids, fmt.Sprintf("%d (%+d)", p.Attempts[i].ID, p.Attempts[i].Units))
+			p.Attempts[i].State = Void
+		}
+	}
+	p.Undecided = false
+	p.Contained = last.Quantity - lowest
+	p.Baseline = last.Taken + lowest
+	p.Quantity = last.Quantity
+	e := p.entry(Unclear, highest-lowest, fmt.Sprintf("reading %d fits no single set of the unanswered pushes %s; the lower stock was taken",
+		last.Quantity, strings.Join(ids, ", ")))
+	e.Conflict = true
+	e.Delta = p.recount(pool, pol)
+	return []Entry{e}, true
+}
+
+// sums are the distinct totals that subsets of the seen attempts can have contributed.
+func (p *Placement) sums() []int64 {
+	sums := []int64{0}
+	for _, t := range p.Attempts {
+		if t.State != Seen {
+			continue
+		}
+		for _, s := range slices.Clone(sums) {
+			if !slices.Contains(sums, s+t.Units) {
+				sums = append(sums, s+t.Units)
+			}
+		}
+	}
+	return sums
+}
+
+// hypotheses are the totals that explain a clean sample: measured against the baseline or, where the
+// accounts were apart before, against that too.
+func (p *Placement) hypotheses(s Sample) []int64 {
+	var fits []int64
+	for _, sum := range p.sums() {
+		own := s.Quantity - p.Contained - sum
+		if own == p.Baseline-s.Taken || (p.Parted() != 0 && own == p.Baseline-s.Taken+p.Parted()) {
+			fits = append(fits, sum)
+		}
+	}
+	return fits
+}
+
+// settle closes the seen attempts: those in total are contained from now on, the others void.
+func (p *Placement) settle(pool *Pool, total int64, pol Policy) []Entry {
+	var entries []Entry
+	in := p.subset(total)
+	var rest []Attempt
+	for _, t := range p.Attempts {
+		switch {
+		case t.State != Seen:
+			rest = append(rest, t)
+		case in[t.ID]:
+			p.Contained += t.Units
+			p.Quantity += t.Units
+			e := p.entry(Arrived, t.Units, "the push was not answered, but its units are in the shop")
+			e.Attempt = t.ID
+			entries = append(entries, e)
+		default:
+			t.State = Void
+			rest = append(rest, t)
+			e := p.entry(Voided, t.Units, "the push left its marker but its units never arrived")
+			e.Attempt, e.Conflict = t.ID, true
+			entries = append(entries, e)
+		}
+	}
+	p.Attempts = rest
+	p.Undecided = false
+	return append(entries, p.moved(Read, p.recount(pool, pol), "")...)
+}
+
+// subset names one set of seen attempts that adds up to total.
+func (p *Placement) subset(total int64) map[int64]bool {
+	var seen []Attempt
+	for _, t := range p.Attempts {
+		if t.State == Seen {
+			seen = append(seen, t)
+		}
+	}
+	for mask := range 1 << min(len(seen), 16) {
+		in, sum := map[int64]bool{}, int64(0)
+		for i, t := range seen {
+			if mask>>i&1 == 1 {
+				in[t.ID], sum = true, sum+t.Units
+			}
+		}
+		if sum == total {
+			return in
+		}
+	}
+	return nil
+}
+
+// part judges accounts that are apart on proof: an attempt that landed after all, a loss inside WooCommerce,
+// a restored shop, or an edit.
+func part(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, knownOrders func() bool, now time.Time) ([]Entry, bool) {
+	d := s.byQuantity() - (p.Baseline - s.Taken)
+	if d == 0 {
+		return nil, true
+	}
+	for i, t := range p.Attempts {
+		if (t.State == Void || t.State == Overwritten) && t.Units == d {
+			p.Attempts = slices.Delete(p.Attempts, i, i+1)
+			p.Contained += d
+			e := p.entry(Arrived, d, "the shop moved by exactly this unanswered push")
+			e.Attempt = t.ID
+			return append([]Entry{e}, p.moved(Read, p.recount(pool, pol), "")...), true
+		}
+	}
+	racing := racing(p.Pushes, lines)
+	if orders, ok := subsetOf(racing, d); ok {
+		p.Contained += d
+		e := p.entry(Lost, d, fmt.Sprintf("a push overwrote %s; the next push sets the shelf right", orders))
+		e.Conflict = true
+		e.Delta = p.recount(pool, pol)
+		return []Entry{e}, true
+	}
+	if d > 0 && knownOrders != nil && !knownOrders() {
+		return restore(pool, p, s, lines, pol, "an order known before is gone or older than known"), true
+	}
+	e := p.entry(Edited, d, fmt.Sprintf("the quantity moved by %+d beyond what orders moved", d))
+	switch {
+	case len(racing) > 0:
+		e.Conflict = true
+		e.Evidence += "; orders lay within a second of a push"
+	case !p.UnansweredAt.IsZero() && now.Sub(p.UnansweredAt) < pushMemory:
+		e.Conflict = true
+		e.Evidence += "; a push went unanswered shortly before"
+	}
+	entries := []Entry{}
+	if stop := p.feed(pool, d, s.Quantity, now); stop != "" {
+		pool.Stopped = stop
+		f := p.entry(Feed, d, stop)
+		f.Conflict = true
+		entries = append(entries, f)
+	}
+	if pol.Revert {
+		p.Contained += d
+	} else {
+		p.Baseline += d
+	}
+	e.Delta = p.recount(pool, pol)
+	return append([]Entry{e}, entries...), true
+}
+
+// feed remembers an edit and tells whether it looks like a feed writing absolute numbers: the same number in
+// two stores within an hour, or one store undoing our pushes again and again.
+func (p *Placement) feed(pool *Pool, d, to int64, now time.Time) string {
+	pool.Edits = slices.DeleteFunc(pool.Edits, func(e EditMark) bool { return now.Sub(e.At) > feedWindow })
+	undid := false
+	for _, m := range p.Pushes {
+		undid = undid || m.Units == -d
+	}
+	times := 0
+	why := ""
+	for _, e := range pool.Edits {
+		if e.Store != p.Store && e.To == to {
+			why = fmt.Sprintf("two stores were set to %d within an hour", to)
+		}
+		if e.Store == p.Store && e.Undid {
+			times++
+		}
+	}
+	if undid && times >= 1 {
+		why = "edits keep undoing our pushes"
+	}
+	pool.Edits = append(pool.Edits, EditMark{Store: p.Store, To: to, Undid: undid, At: now})
+	if len(pool.Edits) > maxPushMarks {
+		pool.Edits = pool.Edits[1:]
+	}
+	return why
+}
+
+// change is one movement of an order line that a push may have overwritten.
+type change struct{ order, units int64 }
+
+// racing are the changes of order lines that lie within a second of an answered push.
+func racing(pushes []PushMark, lines []Line) []change {
+	var out []change
+	at := func(t time.Time) bool {
+		return slices.ContainsFunc(pushes, func(m PushMark) bool { return m.Modified.Sub(t).Abs() <= near })
+	}
+	for _, l := range lines {
+		if l.Before == 0 {
+			// Taken at creation, or when it was paid: the sweep cannot tell.
+			if at(l.Created) || at(l.Changed) {
+				out = append(out, change{l.Order, l.Units})
+			}
+			continue
+		}
+		if at(l.Created) {
+			out = append(out, change{l.Order, l.Before})
+		}
+		if at(l.Changed) {
+			out = append(out, change{l.Order, l.Units - l.Before})
+		}
+	}
+	slices.SortFunc(out, func(a, b change) int { return cmp.Compare(a.order, b.order) })
+	return out
+}
+
+// subsetOf names orders whose changes add up to d. Few orders fit into seconds around pushes; past sixteen
+// the evidence would fit anything.
+func subsetOf(changes []change, d int64) (string, bool) {
+	if len(changes) > 16 {
+		return "", false
+	}
+	for mask := 1; mask < 1<<len(changes); mask++ {
+		sum, names := int64(0), []string{}
+		for i, c := range changes {
+			if mask>>i&1 == 1 {
+				sum += c.units
+				names = append(names, fmt.Sprintf("order %d (%+d)", c.order, -c.units))
+			}
+		}
+		if sum == d {
+			return strings.Join(names, ", "), true
+		}
+	}
+	return "", false
+}

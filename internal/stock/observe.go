@@ -1,0 +1,165 @@
+package stock
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// MaxAttempts bounds the unanswered attempts kept for one placement, AttemptMemory their age: a request held
+// up in a shop is not expected to land weeks later.
+const (
+	MaxAttempts   = 64
+	AttemptMemory = 21 * 24 * time.Hour
+	maxPushMarks  = 64
+	pushMemory    = 30 * time.Minute
+)
+
+// Merge takes in a reading of the item that is not the answer to one of our pushes.
+func Merge(pool *Pool, p *Placement, r Reading, ledger string, pol Policy, now time.Time) []Entry {
+	p.Shown, p.ReadAt = r.Quantity, now
+	if !p.Enrolled {
+		return nil
+	}
+	return p.merge(pool, r, ledger, pol, now)
+}
+
+// merge looks at the markers first: a reading that shows an unanswered one may be torn (new marker, old
+// quantity), and one that lacks a marker we know was there comes from a restored shop.
+func (p *Placement) merge(pool *Pool, r Reading, ledger string, pol Policy, now time.Time) []Entry {
+	fresh, older := p.inspect(r.Markers, ledger)
+	if fresh {
+		p.Undecided, p.UnansweredAt = true, now
+	}
+	p.Restored = older
+	if !p.Undecided && !p.Restored {
+		p.Quantity = r.Quantity
+	}
+	return p.moved(Read, p.recount(pool, pol), "")
+}
+
+func (p *Placement) moved(k Kind, delta int64, evidence string) []Entry {
+	if delta == 0 {
+		return nil
+	}
+	e := p.entry(k, delta, evidence)
+	e.Delta = delta
+	return []Entry{e}
+}
+
+// inspect compares the slots with what is known of them. fresh: an unanswered attempt shows itself for the
+// first time. older: a marker we know was written is gone, or another stands there that we know nothing of.
+func (p *Placement) inspect(ms Markers, ledger string) (fresh, older bool) {
+	for slot, m := range ms {
+		id := p.attemptOf(m, ledger)
+		i := slices.IndexFunc(p.Attempts, func(t Attempt) bool { return t.ID == id && id != 0 })
+		switch {
+		case i >= 0 && (p.Attempts[i].State == Open || p.Attempts[i].State == Overwritten):
+			p.Attempts[i].State = Seen
+			fresh = true
+			p.Known[slot] = id
+		case i >= 0:
+		case id != p.Known[slot]:
+			older = true
+		}
+	}
+	return fresh, older
+}
+
+// attemptOf is the attempt id of a marker written by this ledger for this very item; 0 for any other (a
+// duplicated product or a cloned shop carries copies of another item's markers).
+func (p *Placement) attemptOf(m Marker, ledger string) int64 {
+	if m.Ledger != ledger || m.Store != p.Store || m.Product != p.Ref.Object() {
+		return 0
+	}
+	return m.Attempt
+}
+
+// Order takes in that the units held by the shop's orders grew by delta (a sale is positive).
+func Order(pool *Pool, p *Placement, delta int64, pol Policy, evidence string) []Entry {
+	p.Taken += delta
+	return p.moved(Ordered, p.recount(pool, pol), evidence)
+}
+
+// MayPush tells whether a push may be sent: there is something to do, and nothing is being judged.
+func MayPush(pool Pool, p Placement) bool {
+	return p.Todo != 0 && p.Enrolled && p.Blocked == "" && !p.Undecided && !p.Restored && pool.Set && pool.Stopped == ""
+}
+
+// Begin records the attempt id before its request is sent and returns it. The slot is the one whose last
+// attempt is longest settled; if all hold open attempts, the oldest of those gives way.
+func Begin(p *Placement, id int64, now time.Time) Attempt {
+	p.forget(now)
+	slot, best := 0, int64(-1)
+	for s := range Slots {
+		open, newest := false, p.Known[s]
+		for _, t := range p.Attempts {
+			if t.Slot == s {
+				newest = max(newest, t.ID)
+				open = open || t.State == Open || t.State == Seen
+			}
+		}
+		// Free slots first, then by age: an open one is as far away as its id allows.
+		rank := newest
+		if open {
+			rank += 1 << 40
+		}
+		if best < 0 || rank < best {
+			slot, best = s, rank
+		}
+	}
+	for i := range p.Attempts {
+		if p.Attempts[i].Slot == slot && p.Attempts[i].State == Open {
+			p.Attempts[i].State = Overwritten
+		}
+	}
+	t := Attempt{ID: id, Units: p.Todo, Slot: slot, State: Open, SentAt: now}
+	p.Attempts = append(p.Attempts, t)
+	return t
+}
+
+// forget drops what is too old to matter, so that a shop that is down for weeks does not fill the ledger.
+func (p *Placement) forget(now time.Time) {
+	p.Attempts = slices.DeleteFunc(p.Attempts, func(t Attempt) bool {
+		return t.State != Seen && now.Sub(t.SentAt) > AttemptMemory
+	})
+	if n := len(p.Attempts) - MaxAttempts + 1; n > 0 {
+		p.Attempts = slices.Delete(p.Attempts, 0, n)
+	}
+}
+
+// Unsent takes back an attempt whose request is known not to have reached the store.
+func Unsent(p *Placement, id int64) {
+	p.Attempts = slices.DeleteFunc(p.Attempts, func(t Attempt) bool { return t.ID == id })
+}
+
+// Answered takes in the store's answer to the attempt: the one reading in which marker and quantity are
+// known to belong together. modified is the item's date_modified_gmt in it.
+func Answered(pool *Pool, p *Placement, id int64, r Reading, modified time.Time, ledger string, pol Policy, now time.Time) []Entry {
+	p.Shown, p.ReadAt = r.Quantity, now
+	i := slices.IndexFunc(p.Attempts, func(t Attempt) bool { return t.ID == id })
+	if i < 0 || !p.Enrolled {
+		Unsent(p, id)
+		return nil
+	}
+	t := p.Attempts[i]
+	if p.attemptOf(r.Markers[t.Slot], ledger) != id {
+		// The answer does not carry our marker: something in the shop dropped it, so it proves nothing.
+		p.Attempts[i].State = Seen
+		p.Undecided, p.UnansweredAt = true, now
+		return p.moved(Read, p.recount(pool, pol), "")
+	}
+	p.Attempts = slices.Delete(p.Attempts, i, i+1)
+	p.Contained += t.Units
+	p.Known[t.Slot] = id
+	p.Pushes = slices.DeleteFunc(p.Pushes, func(m PushMark) bool { return modified.Sub(m.Modified) > pushMemory })
+	if len(p.Pushes) == maxPushMarks {
+		p.Pushes = slices.Delete(p.Pushes, 0, 1)
+	}
+	p.Pushes = append(p.Pushes, PushMark{Units: t.Units, Modified: modified})
+	// With S grown by the push and the old quantity still in place, o would dip; judge both at once.
+	p.Quantity += t.Units
+	e := p.entry(Pushed, t.Units, fmt.Sprintf("the shop answered %d", r.Quantity))
+	e.Attempt = id
+	return append([]Entry{e}, p.merge(pool, r, ledger, pol, now)...)
+}
