@@ -1,0 +1,145 @@
+// Package ledger is the agent's durable memory: [SQLite] on disk, and [Memory], which answers the same, for
+// tests and simulations. Both are an [engine.Ledger]; the methods beside it are for people and for status.
+//
+// # What is stored
+//
+//	pools       the stock of each SKU, and which SKUs share it
+//	placements  per store: the object that holds the stock, its two accounts, its unanswered pushes
+//	lines       per order line: ids, dates and the units it holds of an item
+//	values      per store: small texts such as poll cursors
+//	history     why each number is what it is: kind, store, SKU, units, dates
+//	conflicts   the rows of the history that wait for a person
+//	counters    the ledger's id and the last attempt
+//
+// Ids, SKUs, dates and units: no name, address, price or anything else of a customer, and no credential.
+//
+// # What it promises
+//
+// When Update returns nil its changes are on the disk; when it returns an error nothing of them is visible.
+// A full disk is [ErrDiskFull]: nothing acknowledged is lost, and work goes on when there is space again.
+//
+// Times are kept to the microsecond, in UTC. A limit of 0 or less means no limit.
+package ledger
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+
+	"stocksync.dev/stocksync/internal/stock"
+)
+
+// Row is an entry with the number it got when it was appended. A conflict and its line in the history
+// carry the same number.
+type Row struct {
+	ID int64
+	stock.Entry
+}
+
+// Totals are the counts over all stores.
+type Totals struct {
+	Pools, Stopped, Conflicts int
+	// Oversold counts pools below zero, OversoldUnits what they lack together.
+	Oversold      int
+	OversoldUnits int64
+}
+
+// Errors a caller can tell apart.
+var (
+	// ErrReadOnly is returned for a write within View.
+	ErrReadOnly = errors.New("the ledger cannot be changed within View: use Update")
+	// ErrDone is returned for the use of a transaction that has ended.
+	ErrDone = errors.New("this ledger transaction has ended")
+	// ErrClosed is returned after Close.
+	ErrClosed = errors.New("the ledger is closed")
+)
+
+// worst is how many placements Stats names: as many as status shows of one store.
+const worst = 10
+
+// takenError says that what should be bound is bound to another pool.
+func takenError(what string, pool int64) error {
+	return fmt.Errorf("%s belongs to pool %d already: remove it there first", what, pool)
+}
+
+var idForm = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
+// chooseID settles on the ledger's id from the one stored and the one given, either of which may be empty.
+func chooseID(stored, given string) (string, error) {
+	switch {
+	case given != "" && !idForm.MatchString(given):
+		return "", errors.New("the ledger id must be 32 lower-case hexadecimal digits")
+	case stored != "" && given != "" && stored != given:
+		return "", fmt.Errorf("this ledger has the id %s but %s was given: give it its own id, or move the ledger's file away to start a new one", stored, given)
+	case stored != "":
+		return stored, nil
+	case given != "":
+		return given, nil
+	}
+	b := make([]byte, 16)
+	if _, err := rand.Read(b); err != nil {
+		return "", fmt.Errorf("make a ledger id: %w", err)
+	}
+	return hex.EncodeToString(b), nil
+}
+
+// at is the form in which times are kept.
+func at(t time.Time) time.Time { return time.UnixMicro(t.UnixMicro()).UTC() }
+
+// The copies below share nothing with their argument and have every time, and every empty slice, in the one
+// form it is kept in.
+
+func copyPool(p stock.Pool) stock.Pool {
+	p.Edits = clone(p.Edits)
+	for i := range p.Edits {
+		p.Edits[i].At = at(p.Edits[i].At)
+	}
+	return p
+}
+
+func copyPlacement(p stock.Placement) stock.Placement {
+	p.ReadAt, p.UnansweredAt, p.DirtySince = at(p.ReadAt), at(p.UnansweredAt), at(p.DirtySince)
+	p.Attempts, p.Pushes = clone(p.Attempts), clone(p.Pushes)
+	for i := range p.Attempts {
+		p.Attempts[i].SentAt = at(p.Attempts[i].SentAt)
+	}
+	for i := range p.Pushes {
+		p.Pushes[i].Modified = at(p.Pushes[i].Modified)
+	}
+	return p
+}
+
+func copyLine(l stock.Line) stock.Line {
+	l.Created, l.Changed, l.Modified = at(l.Created), at(l.Changed), at(l.Modified)
+	return l
+}
+
+func copyEntry(e stock.Entry) stock.Entry {
+	e.At = at(e.At)
+	return e
+}
+
+func clone[T any](s []T) []T {
+	if len(s) == 0 {
+		return nil
+	}
+	return slices.Clone(s)
+}
+
+// newest is the latest of a line's dates.
+func newest(l stock.Line) time.Time {
+	t := l.Created
+	for _, u := range []time.Time{l.Changed, l.Modified} {
+		if u.After(t) {
+			t = u
+		}
+	}
+	return t
+}
+
+// pushable tells whether nothing on the placement's side keeps it from being pushed; its pool may.
+func pushable(p stock.Placement) bool { return stock.MayPush(stock.Pool{Set: true}, p) }
