@@ -20,16 +20,17 @@ const (
 	Unmanaged Managed = iota
 	// Own: the item holds its quantity itself.
 	Own
-	// Shared: the item is a variable product, or a variation of one, whose stock the parent holds.
+	// Shared: the item is a variable product that holds the stock of its variations.
 	Shared
 )
 
-// Item is one row of a store's catalogue.
+// Item is one object of a store that holds stock: a product, a variation with stock of its own, or a
+// variable product that manages the stock of its variations.
 type Item struct {
-	// Ref is the object that holds the stock: the parent, for a Shared variation.
 	Ref stock.Ref
-	// SKU as spelled in the store; empty where there is none.
-	SKU     string
+	// SKUs as spelled in the store, those that sell from this stock: one, or for a Shared item its own (if
+	// any) and those of every variation without stock of its own. None where there is none.
+	SKUs    []string
 	Managed Managed
 	// Fractional: the quantity is not a whole number, or not a number; Quantity means nothing.
 	Fractional bool
@@ -105,7 +106,8 @@ type Driver interface {
 	Catalogue(ctx context.Context, cursor string) (Page, error)
 	// Modified lists what changed after a time on the store's clock.
 	Modified(ctx context.Context, since time.Time, cursor string) (Page, error)
-	// Read reads the named items, at most [BatchSize], with all rows that share their stock.
+	// Read reads the named items, at most [BatchSize]. Those that are not there any more, or whose stock is
+	// held by another object now, are named in Gone.
 	Read(ctx context.Context, refs []stock.Ref) (Page, error)
 	// Orders lists orders, those of a page oldest modification first.
 	Orders(ctx context.Context, q OrderQuery) (OrderPage, error)
@@ -128,6 +130,9 @@ type Fault struct {
 	Unsent bool
 }
 
+// ReasonOrdersUnreadable is the one reason the engine itself acts on: it goes on without orders.
+const ReasonOrdersUnreadable = "OrdersUnreadable"
+
 // Error implements error.
 func (f *Fault) Error() string { return f.Reason + ": " + f.Message }
 
@@ -135,6 +140,8 @@ func (f *Fault) Error() string { return f.Reason + ": " + f.Message }
 type Clock interface {
 	Now() time.Time
 	NewSignal() Signal
+	// Go starts a concurrent activity.
+	Go(func())
 }
 
 // Signal wakes one waiter. Setting it before the wait is remembered.
@@ -185,7 +192,8 @@ type Tx interface {
 	Stores() ([]string, error)
 	Stats(store string) (Stats, error)
 
-	Line(store string, order, line int64) (stock.Line, bool, error)
+	// OrderLines are the known lines of one order, by line id.
+	OrderLines(store string, order int64) ([]stock.Line, error)
 	PutLine(store string, l stock.Line) error
 	// Lines are those of a product and its variations whose Created, Changed or Modified is not before since.
 	Lines(store string, product int64, since time.Time) ([]stock.Line, error)

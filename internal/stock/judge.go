@@ -80,9 +80,10 @@ func (s *Sample) Clean(swept time.Time, lines []Line, taken int64) bool {
 
 // Judge decides what can be decided from clean samples, oldest first, all taken since the placement last
 // changed its state. lines are the item's recent order lines: the evidence of losses. knownOrders is asked
-// only before an increase counts and tells whether every recent order of the item is still there unchanged.
+// only before an increase counts and tells whether every recent order of the item is still there unchanged,
+// or that this was not asked of the store yet; the samples are kept then.
 // It reports whether the samples were used up.
-func Judge(pool *Pool, p *Placement, samples []Sample, lines []Line, pol Policy, knownOrders func() bool, now time.Time) ([]Entry, bool) {
+func Judge(pool *Pool, p *Placement, samples []Sample, lines []Line, pol Policy, knownOrders func() (same, asked bool), now time.Time) ([]Entry, bool) {
 	if len(samples) == 0 || p.Blocked != "" {
 		return nil, false
 	}
@@ -317,7 +318,7 @@ func (p *Placement) subset(total int64) map[int64]bool {
 
 // part judges accounts that are apart on proof: an attempt that landed after all, a loss inside WooCommerce,
 // a restored shop, or an edit.
-func part(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, knownOrders func() bool, now time.Time) ([]Entry, bool) {
+func part(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, knownOrders func() (same, asked bool), now time.Time) ([]Entry, bool) {
 	d := s.byQuantity() - (p.Baseline - s.Taken)
 	if d == 0 {
 		return nil, true
@@ -339,8 +340,14 @@ func part(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, knownOrd
 		e.Delta = p.recount(pool, pol)
 		return []Entry{e}, true
 	}
-	if d > 0 && knownOrders != nil && !knownOrders() {
-		return restore(pool, p, s, lines, pol, "an order known before is gone or older than known"), true
+	if d > 0 {
+		same, asked := knownOrders()
+		if !asked {
+			return nil, false
+		}
+		if !same {
+			return restore(pool, p, s, lines, pol, "an order known before is gone or older than known"), true
+		}
 	}
 	e := p.entry(Edited, d, fmt.Sprintf("the quantity moved by %+d beyond what orders moved", d))
 	switch {

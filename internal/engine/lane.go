@@ -1,0 +1,409 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"hash/fnv"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"stocksync.dev/stocksync/internal/stock"
+)
+
+// The rhythm of a lane. None of it decides what is right, only how soon it is known.
+const (
+	// orderHistory is how far back the first order sweep looks.
+	orderHistory = 30 * 24 * time.Hour
+	// overlap is how far behind the last poll a cursor stays: the modification date is written before the
+	// quantity, and order lines behind the stock.
+	overlap      = time.Minute
+	rescanEvery  = time.Hour
+	pendingEvery = 30 * time.Second
+	firstBackoff = time.Second
+	maxBackoff   = 5 * time.Minute
+	maxSamples   = 8
+	idle         = time.Hour
+)
+
+// lane is the loop of one store: it alone speaks to the store, one request at a time, so no store can hold
+// up another and at most one write is in flight for any placement.
+type lane struct {
+	e      *Engine
+	log    logr.Logger
+	signal Signal
+	cancel context.CancelFunc
+	rand   *rand.Rand
+
+	// Guarded by the engine's mutex.
+	store Store
+	hints map[int64]bool
+	state StoreState
+	// fresh asks the lane to look at everything again: the configuration changed.
+	fresh bool
+
+	// The lane's own; all of it can be lost in a crash and is found again.
+	samples   map[int64][]stock.Sample
+	recheck   map[int64]stock.Ref
+	verified  map[int64]bool
+	ask       map[int64]bool
+	started   bool
+	catalogue catalogueScan
+	nextPoll  time.Time
+	nextPend  time.Time
+	retryAt   time.Time
+	failures  int
+	sweptAt   time.Time
+}
+
+type catalogueScan struct {
+	cursor  string
+	active  bool
+	began   time.Time
+	next    time.Time
+	foreign string
+}
+
+func newLane(e *Engine, st Store) *lane {
+	h := fnv.New64a()
+	h.Write([]byte(st.ID))
+	return &lane{
+		e: e, log: e.log.WithValues("store", st.ID), signal: e.clock.NewSignal(), store: st,
+		rand:  rand.New(rand.NewPCG(h.Sum64(), 1)),
+		hints: map[int64]bool{}, samples: map[int64][]stock.Sample{}, recheck: map[int64]stock.Ref{},
+		verified: map[int64]bool{}, ask: map[int64]bool{}, state: StoreState{StoreID: st.ID},
+	}
+}
+
+func (l *lane) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		st := l.config()
+		until, err := l.step(ctx, st)
+		if err != nil {
+			until = l.failed(ctx, err)
+		}
+		if !until.IsZero() {
+			l.signal.Wait(ctx, until)
+		}
+	}
+}
+
+func (l *lane) config() Store {
+	l.e.mu.Lock()
+	defer l.e.mu.Unlock()
+	if l.fresh {
+		l.fresh = false
+		l.retryAt, l.failures = time.Time{}, 0
+		l.catalogue = catalogueScan{}
+		clear(l.samples)
+	}
+	return l.store
+}
+
+// failed backs off: longer each time, spread, and never less than the store asked for. It never gives up.
+func (l *lane) failed(ctx context.Context, err error) time.Time {
+	now := l.e.clock.Now()
+	if ctx.Err() != nil {
+		return now
+	}
+	l.failures++
+	wait := min(maxBackoff, firstBackoff<<min(l.failures-1, 16))
+	wait = wait/2 + time.Duration(l.rand.Int64N(int64(wait)))
+	var f *Fault
+	if errors.As(err, &f) {
+		wait = max(wait, f.RetryAfter)
+	}
+	l.retryAt = now.Add(wait)
+	l.noteFailure(err, now)
+	return l.retryAt
+}
+
+// step does one piece of work and returns when to look for the next; the zero time means at once.
+func (l *lane) step(ctx context.Context, st Store) (time.Time, error) {
+	now := l.e.clock.Now()
+	switch {
+	case st.Mode == Off:
+		return now.Add(idle), nil
+	case now.Before(l.retryAt):
+		return l.retryAt, nil
+	case !l.started:
+		return time.Time{}, l.start(ctx, st)
+	case len(l.recheck) > 0:
+		return time.Time{}, l.readRecheck(ctx, st)
+	case !now.Before(l.nextPoll):
+		return time.Time{}, l.poll(ctx, st)
+	}
+	if refs, err := l.takeHints(ctx, st); len(refs) > 0 || err != nil {
+		if err == nil {
+			err = l.read(ctx, st, refs)
+		}
+		return time.Time{}, err
+	}
+	if pushed, err := l.push(ctx, st); pushed || err != nil {
+		return time.Time{}, err
+	}
+	refs, next, err := l.wantSamples(ctx, st, now)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if len(refs) > 0 {
+		return time.Time{}, l.read(ctx, st, refs)
+	}
+	if due := l.sweepDue(); !due.IsZero() {
+		if !now.Before(due) {
+			return time.Time{}, l.sweepAndJudge(ctx, st)
+		}
+		next = earlier(next, due)
+	}
+	if l.catalogue.active || !now.Before(l.catalogue.next) {
+		return time.Time{}, l.scan(ctx, st)
+	}
+	if !now.Before(l.nextPend) {
+		return time.Time{}, l.readPending(ctx, st)
+	}
+	return earlier(earlier(earlier(next, l.nextPoll), l.nextPend), l.catalogue.next), nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
+	}
+	return a
+}
+
+// start takes the first look at orders, so that there is something to measure baselines against, and finds
+// the attempts a crash left open: they are looked at before anything is pushed.
+func (l *lane) start(ctx context.Context, st Store) error {
+	if err := l.sweep(ctx, st, false); err != nil {
+		if err := l.unreadable(err); err != nil {
+			return err
+		}
+	}
+	if err := l.eachPending(ctx, st, func(p stock.Placement) { l.recheck[p.Pool] = p.Ref }); err != nil {
+		return err
+	}
+	l.started = true
+	return nil
+}
+
+func (l *lane) eachPending(ctx context.Context, st Store, fn func(stock.Placement)) error {
+	after := int64(0)
+	for {
+		var page []stock.Placement
+		err := l.e.ledger.View(ctx, func(tx Tx) (err error) {
+			page, err = tx.Pending(st.ID, after, BatchSize)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for _, p := range page {
+			fn(p)
+			after = p.Pool
+		}
+		if len(page) < BatchSize {
+			return nil
+		}
+	}
+}
+
+func (l *lane) readRecheck(ctx context.Context, st Store) error {
+	pools := slices.Sorted(maps.Keys(l.recheck))
+	pools = pools[:min(len(pools), BatchSize)]
+	refs := make([]stock.Ref, 0, len(pools))
+	for _, id := range pools {
+		refs = append(refs, l.recheck[id])
+	}
+	if err := l.read(ctx, st, refs); err != nil {
+		return err
+	}
+	for _, id := range pools {
+		delete(l.recheck, id)
+	}
+	return nil
+}
+
+// readPending looks now and then at items where a request may still land unseen: a shop can write a
+// modification date long before it writes the quantity, so no cursor is sure to find it.
+func (l *lane) readPending(ctx context.Context, st Store) error {
+	now := l.e.clock.Now()
+	l.nextPend = now.Add(pendingEvery)
+	err := l.eachPending(ctx, st, func(p stock.Placement) {
+		age := time.Duration(1<<62 - 1)
+		for _, t := range p.Attempts {
+			age = min(age, now.Sub(t.SentAt))
+		}
+		if now.Sub(p.ReadAt) >= min(max(age/4, pendingEvery), rescanEvery) {
+			l.recheck[p.Pool] = p.Ref
+		}
+	})
+	return err
+}
+
+// takeHints turns product ids that webhooks named into items to read. An id that is not bound may be a new
+// product; an unknown variation is found by the poll.
+func (l *lane) takeHints(ctx context.Context, st Store) ([]stock.Ref, error) {
+	l.e.mu.Lock()
+	ids := slices.Sorted(maps.Keys(l.hints))
+	ids = ids[:min(len(ids), BatchSize)]
+	for _, id := range ids {
+		delete(l.hints, id)
+	}
+	l.e.mu.Unlock()
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	var refs []stock.Ref
+	err := l.e.ledger.View(ctx, func(tx Tx) error {
+		refs = refs[:0]
+		for _, id := range ids {
+			p, bound, err := tx.PlacementAt(st.ID, id)
+			if err != nil {
+				return err
+			}
+			if !bound {
+				p.Ref = stock.Ref{Product: id}
+			}
+			refs = append(refs, p.Ref)
+		}
+		return nil
+	})
+	return refs, err
+}
+
+// poll reads what changed since the last poll, products and orders. It is the truth; hints only come sooner.
+func (l *lane) poll(ctx context.Context, st Store) error {
+	began := l.e.clock.Now()
+	since, err := l.cursor(ctx, st, "products")
+	if err != nil {
+		return err
+	}
+	if since.IsZero() {
+		since = began.Add(-overlap)
+	}
+	var first time.Time
+	for cursor := ""; ; {
+		page, err := st.Driver.Modified(ctx, since.Add(-overlap), cursor)
+		if err != nil {
+			return err
+		}
+		l.succeeded(page.Window)
+		if first.IsZero() {
+			first = page.Window.From
+		}
+		if err := l.observe(ctx, st, page); err != nil {
+			return err
+		}
+		if cursor = page.Next; cursor == "" {
+			break
+		}
+	}
+	if err := l.setCursor(ctx, st, "products", first); err != nil {
+		return err
+	}
+	if err := l.sweepAndJudge(ctx, st); err != nil {
+		return err
+	}
+	now := l.e.clock.Now()
+	wait := st.MinInterval
+	if st.MaxLoad > 0 {
+		wait = max(wait, time.Duration(float64(now.Sub(began))/st.MaxLoad))
+	}
+	l.nextPoll = began.Add(wait)
+	if l.nextPoll.Before(now) {
+		l.nextPoll = now.Add(wait)
+	}
+	return nil
+}
+
+// scan reads the next page of the whole catalogue: at first sight of the store, and now and then after, for
+// what no modification date tells (deleted items, imports that write past WooCommerce).
+func (l *lane) scan(ctx context.Context, st Store) error {
+	now := l.e.clock.Now()
+	if !l.catalogue.active {
+		l.catalogue = catalogueScan{active: true, began: now}
+	}
+	page, err := st.Driver.Catalogue(ctx, l.catalogue.cursor)
+	if err != nil {
+		return err
+	}
+	l.succeeded(page.Window)
+	if err := l.observe(ctx, st, page); err != nil {
+		return err
+	}
+	if l.catalogue.cursor = page.Next; page.Next != "" {
+		return nil
+	}
+	l.catalogue.active = false
+	l.catalogue.next = now.Add(rescanEvery)
+	return l.scanned(ctx, st)
+}
+
+// scanned follows a complete scan: what was bound but not seen is read by id, and a claim by another ledger
+// that no item shows any more is lifted.
+func (l *lane) scanned(ctx context.Context, st Store) error {
+	began, after := l.catalogue.began, int64(0)
+	for {
+		var page []stock.Placement
+		err := l.e.ledger.View(ctx, func(tx Tx) (err error) {
+			page, err = tx.StorePlacements(st.ID, after, 1000)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for _, p := range page {
+			after = p.Pool
+			if p.ReadAt.Before(began) {
+				l.recheck[p.Pool] = p.Ref
+			}
+		}
+		if len(page) < 1000 {
+			break
+		}
+	}
+	foreign := l.catalogue.foreign
+	err := l.e.ledger.Update(ctx, func(tx Tx) error {
+		was, err := tx.Value(st.ID, "claimed")
+		if err != nil || was == foreign {
+			return err
+		}
+		return tx.SetValue(st.ID, "claimed", foreign)
+	})
+	if err != nil {
+		return err
+	}
+	l.note(func(s *StoreState) { s.ClaimedBy, s.Scanned = foreign, true })
+	return nil
+}
+
+func (l *lane) cursor(ctx context.Context, st Store, name string) (time.Time, error) {
+	var text string
+	err := l.e.ledger.View(ctx, func(tx Tx) (err error) {
+		text, err = tx.Value(st.ID, name)
+		return err
+	})
+	if err != nil || text == "" {
+		return time.Time{}, err
+	}
+	return time.Parse(time.RFC3339Nano, text)
+}
+
+func (l *lane) setCursor(ctx context.Context, st Store, name string, t time.Time) error {
+	return l.e.ledger.Update(ctx, func(tx Tx) error {
+		return tx.SetValue(st.ID, name, t.UTC().Format(time.RFC3339Nano))
+	})
+}
+
+// read reads the named items; those that are not there any more are unbound.
+func (l *lane) read(ctx context.Context, st Store, refs []stock.Ref) error {
+	page, err := st.Driver.Read(ctx, refs)
+	if err != nil {
+		return err
+	}
+	l.succeeded(page.Window)
+	return l.observe(ctx, st, page)
+}

@@ -1,0 +1,354 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"stocksync.dev/stocksync/internal/stock"
+)
+
+// effects are what a transaction wants done once it is durable: a transaction may run more than once.
+type effects struct {
+	wake    map[string]bool
+	samples map[int64]*stock.Sample // nil: forget what was kept
+	foreign string
+	changed bool
+	ignored bool
+}
+
+func newEffects() *effects { return &effects{wake: map[string]bool{}, samples: map[int64]*stock.Sample{}} }
+
+// observe takes in a page of readings in one ledger transaction.
+func (l *lane) observe(ctx context.Context, st Store, page Page) error {
+	var out *effects
+	err := l.e.ledger.Update(ctx, func(tx Tx) error {
+		out = newEffects()
+		t := l.turn(tx, st, out)
+		for _, item := range page.Items {
+			if err := t.item(item, page.Window); err != nil {
+				return err
+			}
+		}
+		for _, ref := range page.Gone {
+			if err := t.gone(ref); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	l.apply(out)
+	return nil
+}
+
+func (l *lane) apply(out *effects) {
+	for pool, s := range out.samples {
+		switch {
+		case s == nil:
+			delete(l.samples, pool)
+			delete(l.verified, pool)
+		case len(l.samples[pool]) < maxSamples:
+			l.samples[pool] = append(l.samples[pool], *s)
+		default:
+			kept := l.samples[pool]
+			copy(kept[1:], kept[2:]) // the oldest stays: it is the one far enough away
+			kept[len(kept)-1] = *s
+		}
+	}
+	if out.foreign != "" {
+		l.catalogue.foreign = out.foreign
+		l.note(func(s *StoreState) { s.ClaimedBy = out.foreign })
+	}
+	if out.ignored {
+		l.note(func(s *StoreState) { s.RelativeUnsupported = true })
+	}
+	if out.changed {
+		now := l.e.clock.Now()
+		l.note(func(s *StoreState) { s.LastInbound = now })
+	}
+	l.e.wake(out.wake)
+}
+
+// turn is one store's turn within a ledger transaction.
+type turn struct {
+	e   *Engine
+	tx  Tx
+	st  Store
+	now time.Time
+	out *effects
+}
+
+func (l *lane) turn(tx Tx, st Store, out *effects) *turn {
+	return &turn{e: l.e, tx: tx, st: st, now: l.e.clock.Now(), out: out}
+}
+
+// item binds, merges and samples one row.
+func (t *turn) item(item Item, w stock.Window) error {
+	if err := t.markers(item); err != nil {
+		return err
+	}
+	p, bound, err := t.tx.PlacementAt(t.st.ID, item.Ref.Object())
+	if err != nil {
+		return err
+	}
+	if !bound {
+		if p, bound, err = t.bind(item); err != nil || !bound {
+			return err
+		}
+	}
+	pool, err := t.tx.Pool(p.Pool)
+	if err != nil {
+		return err
+	}
+	var entries []stock.Entry
+	block := func(k stock.Kind, units int64, why string, conflict bool) {
+		if p.Blocked == string(k) {
+			return
+		}
+		p.Disenroll(string(k))
+		entries = append(entries, stock.Entry{Kind: k, Store: p.Store, Pool: p.Pool, SKU: p.SKU, Units: units, Quantity: item.Quantity, Evidence: why, Conflict: conflict})
+		t.out.samples[p.Pool] = nil
+	}
+	wrong, err := t.carries(p, item)
+	if err != nil {
+		return err
+	}
+	switch {
+	case wrong != "":
+		block(wrong, 0, fmt.Sprintf("the item bound to %q now sells %q", p.SKU, item.SKUs), true)
+	case item.Managed == Unmanaged:
+		block(stock.Unmanaged, 0, "the shop stopped managing stock for the item", false)
+	case item.Fractional:
+		block(stock.Fraction, 0, "the quantity is not a whole number", true)
+	default:
+		p.Blocked = ""
+		before := p
+		entries = append(entries, stock.Merge(&pool, &p, stock.Reading{Quantity: item.Quantity, Markers: item.Markers, Window: w}, t.e.ledgerID, t.st.Policy, t.now)...)
+		t.sample(before, p, item, w)
+	}
+	p.ReadAt = t.now
+	return t.save(pool, p, entries)
+}
+
+// sample keeps the reading where a clean sample is needed. The one that first shows an unanswered marker, or
+// that a marker is gone, starts a new series and is not part of it.
+func (t *turn) sample(before, p stock.Placement, item Item, w stock.Window) {
+	if before.Undecided != p.Undecided || before.Restored != p.Restored {
+		t.out.samples[p.Pool] = nil
+		return
+	}
+	if p.Restless() && (p.Enrolled || t.st.Mode == Sync) {
+		s := stock.SampleOf(p, stock.Reading{Quantity: item.Quantity, Markers: item.Markers, Window: w})
+		t.out.samples[p.Pool] = &s
+	}
+}
+
+// markers keeps attempt ids above everything seen, also after a lost ledger, and finds markers of others.
+func (t *turn) markers(item Item) error {
+	for _, m := range item.Markers {
+		switch {
+		case m.Ledger == t.e.ledgerID:
+			if err := t.tx.RaiseAttempt(m.Attempt); err != nil {
+				return err
+			}
+		case m.Ledger != "" && m.Product == item.Ref.Object():
+			t.out.foreign = m.Ledger
+			was, err := t.tx.Value(t.st.ID, "claimed")
+			if err != nil || was == m.Ledger {
+				return err
+			}
+			if err := t.tx.SetValue(t.st.ID, "claimed", m.Ledger); err != nil {
+				return err
+			}
+			e := stock.Entry{Kind: stock.Claimed, Store: t.st.ID, SKU: strings.Join(item.SKUs, ", "), At: t.now, Conflict: true,
+				Evidence: fmt.Sprintf("the shop carries markers of ledger %s; nothing is written to it until a person decides", m.Ledger)}
+			if err := t.tx.Append(e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// carries tells whether the item still sells what it is bound to; an empty text means it does.
+func (t *turn) carries(p stock.Placement, item Item) (stock.Kind, error) {
+	found := false
+	for _, sku := range item.SKUs {
+		key := stock.KeyOf(sku)
+		if key == "" {
+			continue
+		}
+		pool, err := t.tx.PoolOf(key)
+		if err != nil {
+			return "", err
+		}
+		switch {
+		case pool == p.Pool:
+			found = true
+		case pool != 0 && item.Managed == Shared:
+			return stock.Structure, nil
+		case pool == 0 && item.Managed == Shared && t.st.Policy.Master:
+			if err := t.tx.Alias(key, p.Pool); err != nil {
+				return "", err
+			}
+		}
+	}
+	if !found {
+		return stock.Renamed, nil
+	}
+	return "", nil
+}
+
+// bind finds the pool for an item that is not bound yet. A binding is sticky: a second item with the SKU
+// never takes it over.
+func (t *turn) bind(item Item) (stock.Placement, bool, error) {
+	var keys []stock.Key
+	var sku string
+	id := int64(0)
+	for _, s := range item.SKUs {
+		key := stock.KeyOf(s)
+		if key == "" || item.Managed == Unmanaged || (t.st.Excluded != nil && t.st.Excluded(key)) {
+			continue
+		}
+		pool, err := t.tx.PoolOf(key)
+		if err != nil {
+			return stock.Placement{}, false, err
+		}
+		if sku == "" || (id == 0 && pool != 0) {
+			sku = s
+		}
+		if pool != 0 && id != 0 && pool != id {
+			return stock.Placement{}, false, t.once(stock.Placement{Store: t.st.ID, Pool: id, SKU: sku}, stock.Structure, item.Ref, "SKUs that hold stock of their own elsewhere share one here")
+		}
+		id = max(id, pool)
+		keys = append(keys, key)
+	}
+	if len(keys) == 0 || (id == 0 && !t.st.Policy.Master) {
+		return stock.Placement{}, false, nil
+	}
+	if id == 0 {
+		pool, err := t.tx.NewPool(sku, keys[0])
+		if err != nil {
+			return stock.Placement{}, false, err
+		}
+		id = pool.ID
+	}
+	p := stock.Placement{Store: t.st.ID, Pool: id, Ref: item.Ref, SKU: sku, Shown: item.Quantity, ReadAt: t.now}
+	old, taken, err := t.tx.Placement(t.st.ID, id)
+	if err != nil || !taken {
+		return p, err == nil, err
+	}
+	if old.Ref.Product == item.Ref.Product {
+		// The stock moved between a variation and its parent, or both hold some.
+		of, err := t.tx.Keys(id)
+		if err != nil {
+			return p, false, err
+		}
+		if len(of) == 1 {
+			return p, true, t.unbind(old, "the stock moved between the variation and its parent")
+		}
+		return p, false, t.once(old, stock.Structure, item.Ref, "variations that share one stock elsewhere hold stock of their own here")
+	}
+	return p, false, t.once(old, stock.Duplicate, item.Ref, fmt.Sprintf("product %d carries the SKU too; the binding stays with %d", item.Ref.Object(), old.Ref.Object()))
+}
+
+// once writes a conflict row about an item that is not bound, the first time it is seen.
+func (t *turn) once(p stock.Placement, k stock.Kind, ref stock.Ref, why string) error {
+	name := fmt.Sprintf("%s:%d", k, ref.Object())
+	was, err := t.tx.Value(t.st.ID, name)
+	if err != nil || was != "" {
+		return err
+	}
+	if err := t.tx.SetValue(t.st.ID, name, p.SKU); err != nil {
+		return err
+	}
+	return t.tx.Append(stock.Entry{Kind: k, Store: p.Store, Pool: p.Pool, SKU: p.SKU, Evidence: why, Conflict: true, At: t.now})
+}
+
+// gone unbinds what the store does not have any more.
+func (t *turn) gone(ref stock.Ref) error {
+	p, bound, err := t.tx.PlacementAt(t.st.ID, ref.Object())
+	if err != nil || !bound {
+		return err
+	}
+	return t.unbind(p, "the item is gone from the shop")
+}
+
+// unbind removes a placement; the pool keeps what the shop did. Without a master placement the pool waits
+// for the number of the master's next item, and what children did from here on is counted on top of it.
+func (t *turn) unbind(p stock.Placement, why string) error {
+	if err := t.tx.DeletePlacement(p.Store, p.Pool); err != nil {
+		return err
+	}
+	t.out.samples[p.Pool] = nil
+	if err := t.tx.Append(stock.Entry{Kind: stock.Removed, Store: p.Store, Pool: p.Pool, SKU: p.SKU, Quantity: p.Shown, Evidence: why, At: t.now}); err != nil {
+		return err
+	}
+	if !t.st.Policy.Master {
+		return nil
+	}
+	pool, err := t.tx.Pool(p.Pool)
+	if err != nil {
+		return err
+	}
+	pool.Set = false
+	if err := t.tx.PutPool(pool); err != nil {
+		return err
+	}
+	return t.replan(pool, func(o *stock.Placement) { o.Fold() })
+}
+
+// save writes what a transition left and plans every store of the pool when the pool moved.
+func (t *turn) save(pool stock.Pool, p stock.Placement, entries []stock.Entry) error {
+	for _, e := range entries {
+		e.At = t.now
+		if err := t.tx.Append(e); err != nil {
+			return err
+		}
+	}
+	t.out.changed = t.out.changed || len(entries) > 0
+	was, err := t.tx.Pool(pool.ID)
+	if err != nil {
+		return err
+	}
+	stock.Plan(pool, &p, t.st.Policy, t.now)
+	if err := t.tx.PutPlacement(p); err != nil {
+		return err
+	}
+	if was.Units == pool.Units && was.Set == pool.Set && was.Stopped == pool.Stopped && len(was.Edits) == len(pool.Edits) {
+		return nil
+	}
+	if err := t.tx.PutPool(pool); err != nil {
+		return err
+	}
+	return t.replan(pool, nil)
+}
+
+// replan brings the plan of every placement of a pool up to date, after change was made to each.
+func (t *turn) replan(pool stock.Pool, change func(*stock.Placement)) error {
+	all, err := t.tx.Placements(pool.ID)
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		was := p.Todo
+		if change != nil {
+			change(&p)
+		}
+		stock.Plan(pool, &p, t.e.policy(p.Store), t.now)
+		if p.Todo == was && change == nil {
+			continue
+		}
+		if err := t.tx.PutPlacement(p); err != nil {
+			return err
+		}
+		if p.Todo != 0 {
+			t.out.wake[p.Store] = true
+		}
+	}
+	return nil
+}

@@ -1,0 +1,201 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"stocksync.dev/stocksync/internal/stock"
+)
+
+// push writes what is due, in one batch. Every attempt is durable before its request is sent.
+func (l *lane) push(ctx context.Context, st Store) (bool, error) {
+	if st.Mode != Sync || !l.mayWrite() {
+		return false, nil
+	}
+	var sent []stock.Attempt
+	var pushes []Push
+	var pools []int64
+	now := l.e.clock.Now()
+	var due []stock.Placement
+	err := l.e.ledger.View(ctx, func(tx Tx) (err error) {
+		due, err = tx.Due(st.ID, BatchSize)
+		return err
+	})
+	if err != nil || len(due) == 0 {
+		return false, err
+	}
+	err = l.e.ledger.Update(ctx, func(tx Tx) error {
+		sent, pushes, pools = nil, nil, nil
+		for _, d := range due {
+			p, bound, err := tx.Placement(st.ID, d.Pool)
+			if err != nil {
+				return err
+			}
+			pool, err := tx.Pool(d.Pool)
+			if err != nil {
+				return err
+			}
+			if !bound || !stock.MayPush(pool, p) {
+				continue
+			}
+			id, err := tx.NextAttempt()
+			if err != nil {
+				return err
+			}
+			a := stock.Begin(&p, id, now)
+			if err := tx.PutPlacement(p); err != nil {
+				return err
+			}
+			m := stock.Marker{Ledger: l.e.ledgerID, Pool: p.Pool, Store: st.ID, Product: p.Ref.Object(), Attempt: id, At: now}
+			sent, pools = append(sent, a), append(pools, p.Pool)
+			pushes = append(pushes, Push{Ref: p.Ref, Units: a.Units, Slot: a.Slot, Marker: m})
+		}
+		return nil
+	})
+	if err != nil || len(pushes) == 0 {
+		return false, err
+	}
+	results := st.Driver.Push(ctx, pushes)
+	return true, l.answered(ctx, st, pools, sent, pushes, results)
+}
+
+// answered takes in the outcome of a batch. What was not answered is read again before anything else is
+// pushed there.
+func (l *lane) answered(ctx context.Context, st Store, pools []int64, sent []stock.Attempt, pushes []Push, results []Result) error {
+	var out *effects
+	var failure error
+	var recheck map[int64]stock.Ref
+	moved, acked := false, false
+	err := l.e.ledger.Update(context.WithoutCancel(ctx), func(tx Tx) error {
+		out, failure, recheck, moved, acked = newEffects(), nil, map[int64]stock.Ref{}, false, false
+		proven, err := tx.Value(st.ID, "relative")
+		if err != nil {
+			return err
+		}
+		t := l.turn(tx, st, out)
+		for i, r := range results {
+			p, bound, err := tx.Placement(st.ID, pools[i])
+			if err != nil {
+				return err
+			}
+			if !bound || p.Ref != pushes[i].Ref {
+				continue
+			}
+			pool, err := tx.Pool(p.Pool)
+			if err != nil {
+				return err
+			}
+			var f *Fault
+			switch {
+			case r.Gone:
+				if err := t.gone(p.Ref); err != nil {
+					return err
+				}
+				continue
+			case r.Err != nil && errors.As(r.Err, &f) && f.Unsent:
+				failure = r.Err
+				stock.Unsent(&p, sent[i].ID)
+				if err := t.save(pool, p, nil); err != nil {
+					return err
+				}
+				continue
+			case r.Err != nil || r.Item == nil:
+				if r.Err != nil {
+					failure = r.Err
+				}
+				recheck[p.Pool] = p.Ref
+				continue
+			}
+			acked = true
+			before := p
+			reading := stock.Reading{Quantity: r.Item.Quantity, Markers: r.Item.Markers, Window: r.Window}
+			var entries []stock.Entry
+			switch {
+			case r.Item.Managed == Unmanaged || r.Item.Fractional:
+				// The marker is there and the quantity is not ours: read it again to say why.
+				stock.Unsent(&p, sent[i].ID)
+				p.Disenroll(string(stock.Unmanaged))
+				recheck[p.Pool] = p.Ref
+			case proven == "" && r.Item.Quantity == before.Shown:
+				// Until a push has moved a quantity here, this store may ignore relative updates: proof decides.
+				entries = stock.Merge(&pool, &p, reading, t.e.ledgerID, st.Policy, t.now)
+			default:
+				moved = true
+				entries = stock.Answered(&pool, &p, sent[i].ID, reading, r.Item.Modified, t.e.ledgerID, st.Policy, t.now)
+			}
+			t.sample(before, p, *r.Item, r.Window)
+			if err := t.save(pool, p, entries); err != nil {
+				return err
+			}
+		}
+		if moved && proven == "" {
+			return tx.SetValue(st.ID, "relative", "works")
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	l.apply(out)
+	for id, ref := range recheck {
+		l.recheck[id] = ref
+	}
+	if acked {
+		now := l.e.clock.Now()
+		l.note(func(s *StoreState) { s.LastOutbound = now })
+		l.succeeded(results[0].Window)
+	}
+	return failure
+}
+
+// mayWrite tells whether the store as a whole may be written: another ledger's markers pause it, and so does
+// proof that it ignores relative updates.
+func (l *lane) mayWrite() bool {
+	l.e.mu.Lock()
+	defer l.e.mu.Unlock()
+	return l.state.ClaimedBy == "" && !l.state.RelativeUnsupported
+}
+
+func (l *lane) succeeded(w stock.Window) {
+	now := l.e.clock.Now()
+	l.failures = 0
+	l.note(func(s *StoreState) {
+		s.LastSeen = now
+		if s.Failure != nil {
+			s.Failure = nil
+			s.ConnectedSince = now
+		}
+		if s.ConnectedSince.IsZero() {
+			s.ConnectedSince = now
+		}
+		if !w.To.IsZero() {
+			s.Skew = w.To.Sub(now)
+		}
+	})
+}
+
+func (l *lane) noteFailure(err error, now time.Time) {
+	l.log.V(1).Info("request failed", "error", err.Error(), "retryAt", l.retryAt)
+	f := &Fault{Reason: "LedgerError", Message: err.Error()}
+	_ = errors.As(err, &f)
+	l.note(func(s *StoreState) {
+		if s.Failure == nil || s.Failure.Reason != f.Reason {
+			s.FailingSince = now
+		}
+		s.Failure, s.LastError, s.LastErrorAt = f, f, now
+	})
+}
+
+func (l *lane) note(change func(*StoreState)) {
+	l.e.mu.Lock()
+	defer l.e.mu.Unlock()
+	change(&l.state)
+}
+
+// skew is how far the store's clock is ahead of ours.
+func (l *lane) skew() time.Duration {
+	l.e.mu.Lock()
+	defer l.e.mu.Unlock()
+	return l.state.Skew
+}

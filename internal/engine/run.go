@@ -1,0 +1,342 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"stocksync.dev/stocksync/internal/stock"
+)
+
+// Engine runs one lane per store over one ledger.
+type Engine struct {
+	ledger   Ledger
+	ledgerID string
+	clock    Clock
+	log      logr.Logger
+
+	mu      sync.Mutex
+	lanes   map[string]*lane
+	running context.Context
+	active  sync.WaitGroup
+}
+
+// New returns an engine without stores. ledgerID goes into every marker it writes.
+func New(ledger Ledger, ledgerID string, clock Clock, log logr.Logger) *Engine {
+	return &Engine{ledger: ledger, ledgerID: ledgerID, clock: clock, log: log, lanes: map[string]*lane{}}
+}
+
+// Run starts the lanes and blocks until ctx is done and every lane has stopped. Call it once.
+func (e *Engine) Run(ctx context.Context) error {
+	e.Start(ctx)
+	<-ctx.Done()
+	e.active.Wait()
+	return nil
+}
+
+// Start starts the lanes and returns; they stop when ctx is done.
+func (e *Engine) Start(ctx context.Context) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.running = ctx
+	for _, id := range e.ids() {
+		e.launch(e.lanes[id])
+	}
+}
+
+func (e *Engine) launch(l *lane) {
+	ctx, cancel := context.WithCancel(e.running)
+	l.cancel = cancel
+	e.active.Add(1)
+	e.clock.Go(func() {
+		defer e.active.Done()
+		l.run(ctx)
+	})
+}
+
+func (e *Engine) ids() []string {
+	ids := make([]string, 0, len(e.lanes))
+	for id := range e.lanes {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// policy of a store; that of a store that is not configured plans nothing that matters.
+func (e *Engine) policy(store string) stock.Policy {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if l := e.lanes[store]; l != nil {
+		return l.store.Policy
+	}
+	return stock.Policy{}
+}
+
+// Configure makes stores the full list. A store that left loses its placements, and the pool keeps what it
+// did; one that is Off is set from the reading when it comes back.
+func (e *Engine) Configure(ctx context.Context, stores []Store) error {
+	e.mu.Lock()
+	old := e.lanes
+	e.lanes = map[string]*lane{}
+	for _, st := range stores {
+		l := old[st.ID]
+		if l == nil {
+			l = newLane(e, st)
+			if e.running != nil {
+				e.launch(l)
+			}
+		}
+		l.store, l.fresh = st, true
+		e.lanes[st.ID] = l
+	}
+	for id, l := range old {
+		if e.lanes[id] == nil && l.cancel != nil {
+			l.cancel()
+		}
+	}
+	e.mu.Unlock()
+
+	var known []string
+	err := e.ledger.View(ctx, func(tx Tx) (err error) {
+		known, err = tx.Stores()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, id := range known {
+		if !slices.ContainsFunc(stores, func(s Store) bool { return s.ID == id }) {
+			if err := e.drop(ctx, id); err != nil {
+				return err
+			}
+		}
+	}
+	wake := map[string]bool{}
+	for _, st := range stores {
+		if err := e.adopt(ctx, st); err != nil {
+			return err
+		}
+		wake[st.ID] = true
+	}
+	e.wake(wake)
+	return nil
+}
+
+// drop removes a store that left the configuration.
+func (e *Engine) drop(ctx context.Context, store string) error {
+	err := e.eachPlacement(ctx, store, func(tx Tx, p stock.Placement) error {
+		if err := tx.DeletePlacement(store, p.Pool); err != nil {
+			return err
+		}
+		return tx.Append(stock.Entry{Kind: stock.Removed, Store: store, Pool: p.Pool, SKU: p.SKU, Quantity: p.Shown, Evidence: "the store left the topology", At: e.clock.Now()})
+	})
+	if err != nil {
+		return err
+	}
+	return e.ledger.Update(ctx, func(tx Tx) error { return tx.DropStore(store) })
+}
+
+// adopt brings the placements of a store in line with its configuration.
+func (e *Engine) adopt(ctx context.Context, st Store) error {
+	err := e.ledger.View(ctx, func(tx Tx) error {
+		claimed, err := tx.Value(st.ID, "claimed")
+		if err != nil {
+			return err
+		}
+		relative, err := tx.Value(st.ID, "relative")
+		if err != nil {
+			return err
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if l := e.lanes[st.ID]; l != nil {
+			l.state.ClaimedBy, l.state.RelativeUnsupported = claimed, relative == "ignored"
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return e.eachPlacement(ctx, st.ID, func(tx Tx, p stock.Placement) error {
+		keys, err := tx.Keys(p.Pool)
+		if err != nil {
+			return err
+		}
+		if st.Excluded != nil && slices.ContainsFunc(keys, st.Excluded) {
+			return tx.DeletePlacement(st.ID, p.Pool)
+		}
+		pool, err := tx.Pool(p.Pool)
+		if err != nil {
+			return err
+		}
+		was := p.Todo
+		if st.Mode == Off && p.Enrolled {
+			p.Disenroll("")
+		} else {
+			stock.Plan(pool, &p, st.Policy, e.clock.Now())
+			if p.Todo == was {
+				return nil
+			}
+		}
+		return tx.PutPlacement(p)
+	})
+}
+
+func (e *Engine) eachPlacement(ctx context.Context, store string, fn func(Tx, stock.Placement) error) error {
+	after := int64(0)
+	for {
+		n := 0
+		last := after
+		err := e.ledger.Update(ctx, func(tx Tx) error {
+			page, err := tx.StorePlacements(store, after, 500)
+			if err != nil {
+				return err
+			}
+			n = len(page)
+			for _, p := range page {
+				last = p.Pool
+				if err := fn(tx, p); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if after = last; n < 500 {
+			return nil
+		}
+	}
+}
+
+// Hint tells that a store's webhook named these products. Hints are never trusted, only followed.
+func (e *Engine) Hint(store string, products ...int64) {
+	e.mu.Lock()
+	l := e.lanes[store]
+	if l != nil {
+		for _, id := range products {
+			l.hints[id] = true
+		}
+		l.state.LastHint = e.clock.Now()
+	}
+	e.mu.Unlock()
+	if l != nil {
+		l.signal.Set()
+	}
+}
+
+func (e *Engine) wake(stores map[string]bool) {
+	e.mu.Lock()
+	var signals []Signal
+	for _, id := range e.ids() {
+		if stores[id] {
+			signals = append(signals, e.lanes[id].signal)
+		}
+	}
+	e.mu.Unlock()
+	for _, s := range signals {
+		s.Set()
+	}
+}
+
+// Resolve sets a SKU's pool to a number a person chose, and lets it be written again. What shops do from now
+// on is counted on top.
+func (e *Engine) Resolve(ctx context.Context, sku string, units int64) error {
+	var out *effects
+	err := e.ledger.Update(ctx, func(tx Tx) error {
+		out = newEffects()
+		id, err := tx.PoolOf(stock.KeyOf(sku))
+		if err != nil {
+			return err
+		}
+		if id == 0 {
+			return fmt.Errorf("SKU %q: %w; it must be the SKU of an item of the master", strings.TrimSpace(sku), ErrNotFound)
+		}
+		pool, err := tx.Pool(id)
+		if err != nil {
+			return err
+		}
+		t := &turn{e: e, tx: tx, now: e.clock.Now(), out: out}
+		entry := stock.Entry{Kind: stock.Resolved, Pool: id, SKU: pool.SKU, Delta: units - pool.Units, Units: units, Evidence: "a person chose the number", At: t.now}
+		pool.Units, pool.Set, pool.Stopped, pool.Edits = units, true, "", nil
+		if err := tx.PutPool(pool); err != nil {
+			return err
+		}
+		if err := tx.Append(entry); err != nil {
+			return err
+		}
+		return t.replan(pool, func(p *stock.Placement) { p.Fold() })
+	})
+	if err != nil {
+		return err
+	}
+	e.wake(out.wake)
+	return nil
+}
+
+// StoreState is what a lane knows of its store.
+type StoreState struct {
+	StoreID string
+	Mode    Mode
+	Master  bool
+	// Failure is the error requests end with at present, nil while they work; FailingSince when it began.
+	Failure        *Fault
+	FailingSince   time.Time
+	ConnectedSince time.Time
+	// LastError stays after recovery.
+	LastError   *Fault
+	LastErrorAt time.Time
+	// LastSeen is the last answer, LastInbound the last change found, LastOutbound the last acknowledged
+	// write, LastHint the last webhook delivery.
+	LastSeen, LastInbound, LastOutbound, LastHint time.Time
+	// Skew is how far the store's clock is ahead of the agent's.
+	Skew time.Duration
+	// ClaimedBy is the ledger whose markers were found here; empty when it is ours.
+	ClaimedBy string
+	// RelativeUnsupported: the store was proved to ignore inventory_delta.
+	RelativeUnsupported bool
+	OrdersUnreadable    bool
+	// Scanned: the whole catalogue was read at least once.
+	Scanned bool
+	Stats   Stats
+}
+
+// Status reports every store, the master first, then by id.
+func (e *Engine) Status(ctx context.Context) ([]StoreState, error) {
+	e.mu.Lock()
+	var states []StoreState
+	for _, id := range e.ids() {
+		l := e.lanes[id]
+		s := l.state
+		s.Mode, s.Master, s.OrdersUnreadable = l.store.Mode, l.store.Policy.Master, l.store.Policy.OrdersUnreadable
+		states = append(states, s)
+	}
+	e.mu.Unlock()
+	slices.SortStableFunc(states, func(a, b StoreState) int {
+		switch {
+		case a.Master == b.Master:
+			return 0
+		case a.Master:
+			return -1
+		}
+		return 1
+	})
+	err := e.ledger.View(ctx, func(tx Tx) error {
+		for i := range states {
+			stats, err := tx.Stats(states[i].StoreID)
+			if err != nil {
+				return err
+			}
+			states[i].Stats = stats
+		}
+		return nil
+	})
+	return states, err
+}

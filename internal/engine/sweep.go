@@ -1,0 +1,449 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"stocksync.dev/stocksync/internal/stock"
+)
+
+// evidenceSpan is how far back order lines are looked up when samples are judged.
+const evidenceSpan = time.Hour
+
+// wantSamples names what should be read now to judge it, and when to look again if nothing should.
+func (l *lane) wantSamples(ctx context.Context, st Store, now time.Time) (refs []stock.Ref, next time.Time, err error) {
+	after := int64(0)
+	for len(refs) < BatchSize {
+		var page []stock.Placement
+		err := l.e.ledger.View(ctx, func(tx Tx) (err error) {
+			page, err = tx.Restless(st.ID, after, BatchSize)
+			return err
+		})
+		if err != nil {
+			return nil, time.Time{}, err
+		}
+		for _, p := range page {
+			after = p.Pool
+			if !p.Enrolled && st.Mode != Sync {
+				continue
+			}
+			due := l.sampleDue(p)
+			switch {
+			case due.IsZero():
+			case !now.Before(due) && len(refs) < BatchSize:
+				refs = append(refs, p.Ref)
+			default:
+				next = earlier(next, due)
+			}
+		}
+		if len(page) < BatchSize {
+			break
+		}
+	}
+	return refs, next, nil
+}
+
+// sampleDue is when the next sample of the placement should be taken; zero when those at hand suffice until
+// the next sweep.
+func (l *lane) sampleDue(p stock.Placement) time.Time {
+	kept := l.samples[p.Pool]
+	if len(kept) == 0 {
+		return p.ReadAt.Add(time.Nanosecond)
+	}
+	if len(kept) >= maxSamples || (!p.Enrolled && !l.judged(kept[len(kept)-1])) {
+		return time.Time{}
+	}
+	return p.ReadAt.Add(stock.Apart + time.Second)
+}
+
+// judged tells whether a sweep late enough has looked at the sample.
+func (l *lane) judged(s stock.Sample) bool {
+	return !l.sweptAt.Before(s.Window.To.Add(stock.Settle))
+}
+
+// sweepDue is when the next sweep can judge something; zero when nothing waits. Times of the store's clock
+// are carried over by its distance from ours.
+func (l *lane) sweepDue() time.Time {
+	if len(l.ask) > 0 {
+		return l.e.clock.Now()
+	}
+	var due time.Time
+	for _, kept := range l.samples {
+		for _, s := range kept {
+			if !l.judged(s) {
+				due = earlier(due, s.Window.To.Add(stock.Settle+time.Second))
+				break
+			}
+		}
+	}
+	if due.IsZero() {
+		return due
+	}
+	return due.Add(-l.skew())
+}
+
+// sweepAndJudge reads the orders that changed, then judges the samples that are old enough.
+func (l *lane) sweepAndJudge(ctx context.Context, st Store) error {
+	if st.Policy.OrdersUnreadable {
+		return l.judge(ctx, st)
+	}
+	if err := l.sweep(ctx, st, false); err != nil {
+		return l.unreadable(err)
+	}
+	if len(l.samples) == 0 {
+		return nil
+	}
+	// An order can be made and trashed between two sweeps; it keeps its units.
+	if err := l.sweep(ctx, st, true); err != nil {
+		return err
+	}
+	if err := l.judge(ctx, st); err != nil {
+		return err
+	}
+	if len(l.ask) == 0 {
+		return nil
+	}
+	if err := l.verify(ctx, st); err != nil {
+		return err
+	}
+	return l.judge(ctx, st)
+}
+
+// unreadable goes on without orders where the key may not read them: c = o, and nothing can be proved. A new
+// configuration tries again.
+func (l *lane) unreadable(err error) error {
+	var f *Fault
+	if !errors.As(err, &f) || f.Reason != ReasonOrdersUnreadable {
+		return err
+	}
+	l.e.mu.Lock()
+	defer l.e.mu.Unlock()
+	l.store.Policy.OrdersUnreadable = true
+	return nil
+}
+
+// sweep reads orders modified since the cursor, which stays a minute behind: the units of a line are written
+// after the stock, by seconds where plugins are slow.
+func (l *lane) sweep(ctx context.Context, st Store, trashed bool) error {
+	since, err := l.cursor(ctx, st, "orders")
+	if err != nil {
+		return err
+	}
+	if since.IsZero() {
+		since = l.e.clock.Now().Add(-orderHistory)
+		if err := l.setCursor(ctx, st, "horizon", since); err != nil {
+			return err
+		}
+	}
+	horizon, err := l.cursor(ctx, st, "horizon")
+	if err != nil {
+		return err
+	}
+	var began time.Time
+	for cursor := ""; ; {
+		page, err := st.Driver.Orders(ctx, OrderQuery{Since: since.Add(-overlap), Trashed: trashed, Cursor: cursor})
+		if err != nil {
+			return err
+		}
+		l.succeeded(page.Window)
+		if began.IsZero() {
+			began = page.Window.From
+		}
+		if err := l.orders(ctx, st, page, horizon); err != nil {
+			return err
+		}
+		if cursor = page.Next; cursor == "" {
+			break
+		}
+	}
+	if trashed {
+		return nil
+	}
+	l.sweptAt = began
+	return l.setCursor(ctx, st, "orders", began)
+}
+
+// orders takes in a page of orders in one ledger transaction.
+func (l *lane) orders(ctx context.Context, st Store, page OrderPage, horizon time.Time) error {
+	if len(page.Orders) == 0 {
+		return nil
+	}
+	var out *effects
+	err := l.e.ledger.Update(ctx, func(tx Tx) error {
+		out = newEffects()
+		t := l.turn(tx, st, out)
+		for _, o := range page.Orders {
+			if err := t.order(o, horizon); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	l.apply(out)
+	return nil
+}
+
+func (t *turn) order(o Order, horizon time.Time) error {
+	known, err := t.tx.OrderLines(t.st.ID, o.ID)
+	if err != nil {
+		return err
+	}
+	lines := map[int64]stock.Line{}
+	for _, k := range known {
+		switch {
+		case !k.Created.Equal(o.Created):
+			// Another order under the same id: the shop was restored. What the first one took stays counted.
+			continue
+		case o.Modified.Before(k.Modified):
+			return nil
+		}
+		lines[k.Line] = k
+	}
+	for _, ol := range o.Lines {
+		if err := t.line(o, ol, lines, horizon); err != nil {
+			return err
+		}
+		delete(lines, ol.ID)
+	}
+	// A line removed from its order gives everything back.
+	for _, id := range slices.Sorted(maps.Keys(lines)) {
+		k := lines[id]
+		if err := t.line(o, OrderLine{ID: id, Product: k.Ref.Product, Variation: k.Ref.Variation}, lines, horizon); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *turn) line(o Order, ol OrderLine, known map[int64]stock.Line, horizon time.Time) error {
+	was, ok := known[ol.ID]
+	l := stock.Line{Order: o.ID, Line: ol.ID, Ref: stock.Ref{Product: ol.Product, Variation: ol.Variation},
+		Units: ol.Units, Created: o.Created, Changed: o.Modified, Modified: o.Modified}
+	delta := ol.Units
+	switch {
+	case ok && was.Units == ol.Units:
+		if !o.Modified.After(was.Modified) {
+			return nil
+		}
+		l.Before, l.Changed, delta = was.Before, was.Changed, 0
+	case ok:
+		l.Before, delta = was.Units, ol.Units-was.Units
+	case o.Created.Before(horizon):
+		// Older than the first sweep looked: what it held before is not known, so it moves nothing.
+		l.Before, delta = ol.Units, 0
+	}
+	if err := t.tx.PutLine(t.st.ID, l); err != nil || delta == 0 {
+		return err
+	}
+	p, bound, err := t.holder(l.Ref)
+	if err != nil || !bound {
+		return err
+	}
+	pool, err := t.tx.Pool(p.Pool)
+	if err != nil {
+		return err
+	}
+	entries := stock.Order(&pool, &p, delta, t.st.Policy, fmt.Sprintf("order %d", o.ID))
+	return t.save(pool, p, entries)
+}
+
+// holder is the placement an order line takes its units from: the variation's own, or its parent's.
+func (t *turn) holder(ref stock.Ref) (stock.Placement, bool, error) {
+	if ref.Variation != 0 {
+		if p, ok, err := t.tx.PlacementAt(t.st.ID, ref.Variation); ok || err != nil {
+			return p, ok, err
+		}
+	}
+	return t.tx.PlacementAt(t.st.ID, ref.Product)
+}
+
+// lines are the recent order lines that draw on the placement.
+func (t *turn) lines(p stock.Placement, since time.Time) ([]stock.Line, error) {
+	all, err := t.tx.Lines(t.st.ID, p.Ref.Product, since)
+	if err != nil {
+		return nil, err
+	}
+	var mine []stock.Line
+	for _, l := range all {
+		h, ok, err := t.holder(l.Ref)
+		if err != nil {
+			return nil, err
+		}
+		if ok && h.Pool == p.Pool {
+			mine = append(mine, l)
+		}
+	}
+	return mine, nil
+}
+
+// judge drops the samples that turn out unclean and decides what the clean ones prove.
+func (l *lane) judge(ctx context.Context, st Store) error {
+	pools := slices.Sorted(maps.Keys(l.samples))
+	for start := 0; start < len(pools); start += BatchSize {
+		batch := pools[start:min(start+BatchSize, len(pools))]
+		var out *effects
+		kept, ask := map[int64][]stock.Sample{}, map[int64]bool{}
+		err := l.e.ledger.Update(ctx, func(tx Tx) error {
+			out = newEffects()
+			clear(kept)
+			clear(ask)
+			t := l.turn(tx, st, out)
+			for _, id := range batch {
+				samples, asked, err := l.judgeOne(t, id)
+				if err != nil {
+					return err
+				}
+				kept[id], ask[id] = samples, asked
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for id, samples := range kept {
+			l.samples[id] = samples
+			if len(samples) == 0 {
+				delete(l.samples, id)
+			}
+			delete(l.ask, id)
+			if ask[id] {
+				l.ask[id] = true
+			}
+		}
+		l.apply(out)
+	}
+	return nil
+}
+
+func (l *lane) judgeOne(t *turn, id int64) (kept []stock.Sample, ask bool, err error) {
+	p, bound, err := t.tx.Placement(t.st.ID, id)
+	if err != nil || !bound || !p.Restless() {
+		return nil, false, err
+	}
+	samples := l.samples[id]
+	since := samples[0].Window.From.Add(-evidenceSpan)
+	lines, err := t.lines(p, since)
+	if err != nil {
+		return nil, false, err
+	}
+	var clean []stock.Sample
+	for _, s := range samples {
+		switch {
+		case t.st.Policy.OrdersUnreadable:
+			s.Taken = p.Taken
+			clean = append(clean, s)
+		case !l.judged(s):
+		case !s.Clean(l.sweptAt, lines, p.Taken):
+			continue
+		default:
+			clean = append(clean, s)
+		}
+		kept = append(kept, s)
+	}
+	pool, err := t.tx.Pool(id)
+	if err != nil {
+		return nil, false, err
+	}
+	entries, done := stock.Judge(&pool, &p, clean, lines, t.st.Policy, func() (bool, bool) {
+		same, asked := l.verified[id]
+		ask = ask || !asked
+		return same, asked
+	}, t.now)
+	if done {
+		t.out.samples[id] = nil
+		kept = nil
+	}
+	if len(entries) == 0 && !done {
+		return kept, ask, nil
+	}
+	if err := t.relative(entries); err != nil {
+		return nil, false, err
+	}
+	return kept, ask, t.save(pool, p, entries)
+}
+
+// relative concludes that a store ignores relative updates when the first push it ever answered left its
+// marker and moved nothing.
+func (t *turn) relative(entries []stock.Entry) error {
+	for _, e := range entries {
+		if e.Kind != stock.Voided && e.Kind != stock.Arrived {
+			continue
+		}
+		proven, err := t.tx.Value(t.st.ID, "relative")
+		if err != nil || proven != "" {
+			return err
+		}
+		verdict := "works"
+		if e.Kind == stock.Voided {
+			verdict, t.out.ignored = "ignored", true
+		}
+		return t.tx.SetValue(t.st.ID, "relative", verdict)
+	}
+	return nil
+}
+
+// verify asks the store for the newest orders known of what is to be judged as an increase: in a shop
+// restored from a backup they are gone or older.
+func (l *lane) verify(ctx context.Context, st Store) error {
+	pools := slices.Sorted(maps.Keys(l.ask))
+	clear(l.ask)
+	for _, id := range pools {
+		var known []stock.Line
+		err := l.e.ledger.View(ctx, func(tx Tx) error {
+			t := l.turn(tx, st, newEffects())
+			p, bound, err := tx.Placement(st.ID, id)
+			if err != nil || !bound {
+				return err
+			}
+			known, err = t.lines(p, t.now.Add(-orderHistory))
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		slices.SortFunc(known, func(a, b stock.Line) int { return b.Modified.Compare(a.Modified) })
+		known = known[:min(len(known), 20)]
+		same, err := l.unchanged(ctx, st, known)
+		if err != nil {
+			return err
+		}
+		l.verified[id] = same
+	}
+	return nil
+}
+
+func (l *lane) unchanged(ctx context.Context, st Store, known []stock.Line) (bool, error) {
+	if len(known) == 0 {
+		return true, nil
+	}
+	var ids []int64
+	for _, k := range known {
+		if !slices.Contains(ids, k.Order) {
+			ids = append(ids, k.Order)
+		}
+	}
+	found := map[int64]Order{}
+	for _, trashed := range []bool{false, true} {
+		page, err := st.Driver.Orders(ctx, OrderQuery{IDs: ids, Trashed: trashed})
+		if err != nil {
+			return false, err
+		}
+		for _, o := range page.Orders {
+			found[o.ID] = o
+		}
+	}
+	for _, k := range known {
+		o, ok := found[k.Order]
+		if !ok || o.Modified.Before(k.Modified) || !o.Created.Equal(k.Created) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
