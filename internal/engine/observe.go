@@ -18,7 +18,9 @@ type effects struct {
 	ignored bool
 }
 
-func newEffects() *effects { return &effects{wake: map[string]bool{}, samples: map[int64]*stock.Sample{}} }
+func newEffects() *effects {
+	return &effects{wake: map[string]bool{}, samples: map[int64]*stock.Sample{}}
+}
 
 // observe takes in a page of readings in one ledger transaction.
 func (l *lane) observe(ctx context.Context, st Store, page Page) error {

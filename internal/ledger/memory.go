@@ -38,6 +38,7 @@ type memoryStore struct {
 	values     map[string]string
 	lines      map[lineKey]stock.Line
 	products   map[int64]map[lineKey]bool
+	orders     map[int64]map[int64]bool
 }
 
 type lineKey struct{ order, line int64 }
@@ -180,6 +181,7 @@ func (m *Memory) store(name string) *memoryStore {
 			values:     map[string]string{},
 			lines:      map[lineKey]stock.Line{},
 			products:   map[int64]map[lineKey]bool{},
+			orders:     map[int64]map[int64]bool{},
 		}
 		m.stores[name] = s
 	}
@@ -520,13 +522,17 @@ func (tx *memoryTx) Stats(store string) (engine.Stats, error) {
 	return st, nil
 }
 
-// Line implements [engine.Tx].
-func (tx *memoryTx) Line(store string, order, line int64) (stock.Line, bool, error) {
+// OrderLines implements [engine.Tx].
+func (tx *memoryTx) OrderLines(store string, order int64) ([]stock.Line, error) {
 	if err := tx.readable(); err != nil {
-		return stock.Line{}, false, err
+		return nil, err
 	}
-	l, ok := tx.m.store(store).lines[lineKey{order, line}]
-	return l, ok, nil
+	s := tx.m.store(store)
+	var out []stock.Line
+	for _, id := range slices.Sorted(maps.Keys(s.orders[order])) {
+		out = append(out, s.lines[lineKey{order, id}])
+	}
+	return out, nil
 }
 
 // PutLine implements [engine.Tx].
@@ -544,6 +550,10 @@ func (tx *memoryTx) PutLine(store string, l stock.Line) error {
 		s.products[l.Ref.Product] = of
 	}
 	put(tx, of, k, true)
+	if s.orders[l.Order] == nil {
+		s.orders[l.Order] = map[int64]bool{}
+	}
+	put(tx, s.orders[l.Order], l.Line, true)
 	put(tx, s.lines, k, copyLine(l))
 	return nil
 }
@@ -610,6 +620,7 @@ func (tx *memoryTx) DropStore(store string) error {
 	assign(tx, &s.values, map[string]string{})
 	assign(tx, &s.lines, map[lineKey]stock.Line{})
 	assign(tx, &s.products, map[int64]map[lineKey]bool{})
+	assign(tx, &s.orders, map[int64]map[int64]bool{})
 	return nil
 }
 
