@@ -41,7 +41,7 @@ type ChildStoreList struct {
 }
 
 // ChildStoreSpec is what the user wants of a child store.
-// +kubebuilder:validation:XValidation:rule="self.?storeID == oldSelf.?storeID",message="`storeID` must stay as it was created, whether set or omitted; delete the ChildStore and make it again to change it"
+// +kubebuilder:validation:XValidation:rule="has(self.storeID) == has(oldSelf.storeID) && (!has(self.storeID) || self.storeID == oldSelf.storeID)",message="`storeID` must stay as it was created, whether set or omitted; delete the ChildStore and make it again to change it"
 // +kubebuilder:validation:XValidation:rule="has(self.woocommerce)",message="a way to reach the store must be given: `woocommerce`"
 type ChildStoreSpec struct {
 	// topologyRef names the StockSyncTopology, in the same namespace, that this store follows. It cannot be changed.

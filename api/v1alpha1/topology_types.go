@@ -45,8 +45,8 @@ type StockSyncTopologyList struct {
 }
 
 // StockSyncTopologySpec is what the user wants of a topology.
-// +kubebuilder:validation:XValidation:rule="self.?agent.?storage == oldSelf.?agent.?storage",message="`agent.storage` must stay as it was created, whether set or omitted; make a topology of another name to change it"
-// +kubebuilder:validation:XValidation:rule="!self.?agent.?exposure.?ingress.hasValue() || has(self.publicURL)",message="`publicURL` must be set when `agent.exposure.ingress` is: its host is the Ingress's host"
+// +kubebuilder:validation:XValidation:rule="(has(self.agent) && has(self.agent.storage)) == (has(oldSelf.agent) && has(oldSelf.agent.storage)) && (!has(self.agent) || !has(self.agent.storage) || self.agent.storage == oldSelf.agent.storage)",message="`agent.storage` must stay as it was created, whether set or omitted; make a topology of another name to change it"
+// +kubebuilder:validation:XValidation:rule="has(self.publicURL) || !has(self.agent) || !has(self.agent.exposure) || !has(self.agent.exposure.ingress)",message="`publicURL` must be set when `agent.exposure.ingress` is: its host is the Ingress's host"
 type StockSyncTopologySpec struct {
 	// mode is Observe or Sync. When omitted it is Observe: every store is read, what would change is reported, and
 	// nothing is written anywhere. Sync keeps the stores the same. Going back to Observe stops all writing, while
