@@ -19,3 +19,15 @@ help: ## Show this list.
 .PHONY: envtest-assets
 envtest-assets: ## Build etcd, kube-apiserver and kubectl once (about 5 min) and print their folder, for KUBEBUILDER_ASSETS.
 	@$(CLUSTER) envtest-assets
+
+.PHONY: cluster-up
+cluster-up: ## Start a real Kubernetes: on this machine (Debian, root), in kind, or CLUSTER=existing with KUBECONFIG.
+	@$(CLUSTER) up
+
+.PHONY: cluster-down
+cluster-down: ## Stop it and remove what it made.
+	@$(CLUSTER) down
+
+.PHONY: cluster-load
+cluster-load: ## Make the images of this checkout and load them into the cluster.
+	@$(CLUSTER) load

@@ -18,8 +18,17 @@ import (
 
 const usage = `usage: go -C hack/cluster run . COMMAND
 
+  up               start the cluster; does nothing if it already runs
+  down             stop it and remove what it made
+  kubeconfig       print the administrator's kubeconfig file
+  load [TARGET…]   make the images of the Dockerfiles' targets and load them into the cluster; all without TARGET
+  images DIR       make the images of all targets as archives in DIR
+  volumes          make the volumes anew whose claims are gone; up does it too
   binaries         build the cluster's programs, once, into a folder shared by all checkouts
   envtest-assets   build what the API server tests need and print its folder, for KUBEBUILDER_ASSETS
+
+Which cluster: $CLUSTER is "local" (one node on this machine, needs root), "kind" (needs kind and a Docker engine)
+or "existing" (the one of $KUBECONFIG); without it kind where it can be used, and local elsewhere.
 `
 
 func main() {
@@ -40,7 +49,7 @@ func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
 		return flag.ErrHelp
 	}
-	switch command := args[0]; command {
+	switch args[0] {
 	case "binaries":
 		_, err := build(ctx, binaries.All())
 		return err
@@ -50,9 +59,34 @@ func run(ctx context.Context, args []string) error {
 			fmt.Println(dir)
 		}
 		return err
-	default:
-		return fmt.Errorf("unknown command %q\n\n%s", command, usage)
+	case "images":
+		if len(args) != 2 {
+			return errors.New("images needs the folder for the archives")
+		}
+		_, err := makeImages(ctx, nil, args[1])
+		return err
 	}
+	c, err := choose(ctx)
+	if err != nil {
+		return err
+	}
+	switch args[0] {
+	case "up":
+		return c.up(ctx)
+	case "down":
+		return c.down(ctx)
+	case "kubeconfig":
+		file, err := c.kubeconfig(ctx)
+		if err == nil {
+			fmt.Println(file)
+		}
+		return err
+	case "load":
+		return load(ctx, c, args[1:])
+	case "volumes":
+		return c.volumes(ctx)
+	}
+	return fmt.Errorf("unknown command %q\n\n%s", args[0], usage)
 }
 
 // build makes the named programs if they are missing; progress goes to stderr, so that stdout stays usable.
