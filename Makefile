@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 # The command that runs the test cluster, a module of its own.
-CLUSTER := go -C hack/cluster run .
+RUN_CLUSTER := go -C hack/cluster run .
 
 ##@ Help
 
@@ -18,16 +18,16 @@ help: ## Show this list.
 
 .PHONY: envtest-assets
 envtest-assets: ## Build etcd, kube-apiserver and kubectl once (about 5 min) and print their folder, for KUBEBUILDER_ASSETS.
-	@$(CLUSTER) envtest-assets
+	@$(RUN_CLUSTER) envtest-assets
 
 .PHONY: cluster-up
 cluster-up: ## Start a real Kubernetes: on this machine (Debian, root), in kind, or CLUSTER=existing with KUBECONFIG.
-	@$(CLUSTER) up
+	@$(RUN_CLUSTER) up
 
 .PHONY: cluster-down
 cluster-down: ## Stop it and remove what it made.
-	@$(CLUSTER) down
+	@$(RUN_CLUSTER) down
 
 .PHONY: cluster-load
 cluster-load: ## Make the images of this checkout and load them into the cluster.
-	@$(CLUSTER) load
+	@$(RUN_CLUSTER) load
