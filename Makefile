@@ -31,3 +31,9 @@ cluster-down: ## Stop it and remove what it made.
 .PHONY: cluster-load
 cluster-load: ## Make the images of this checkout and load them into the cluster.
 	@$(RUN_CLUSTER) load
+
+##@ Test
+
+.PHONY: test-e2e
+test-e2e: ## Run the end-to-end tests on a cluster made for them; KEEP_CLUSTER=1 leaves it up.
+	@hack/e2e.sh

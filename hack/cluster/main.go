@@ -22,8 +22,10 @@ const usage = `usage: go -C hack/cluster run . COMMAND
   down             stop it and remove what it made
   kubeconfig       print the administrator's kubeconfig file
   load [TARGET…]   make the images of the Dockerfiles' targets and load them into the cluster; all without TARGET
+  operator         install the operator, with the settings of hack/cluster/operator
   stores           start the demo's simulated shops and the web server in front of them, with keys and certificates
   topology         apply the demo's topology of those shops
+  diagnose         print pods, events, objects and logs
   images DIR       make the images of all targets as archives in DIR
   volumes          make the volumes anew whose claims are gone; up does it too
   binaries         build the cluster's programs, once, into a folder shared by all checkouts
@@ -85,6 +87,10 @@ func run(ctx context.Context, args []string) error {
 		return err
 	case "load":
 		return load(ctx, c, args[1:])
+	case "operator":
+		return installOperator(ctx, c)
+	case "diagnose":
+		return diagnose(ctx, c)
 	case "stores":
 		return upStores(ctx, c)
 	case "topology":
