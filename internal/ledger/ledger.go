@@ -3,13 +3,13 @@
 //
 // # What is stored
 //
-//	pools       the stock of each SKU, and which SKUs share it
-//	placements  per store: the object that holds the stock, its two accounts, its unanswered pushes
-//	lines       per order line: ids, dates and the units it holds of an item
-//	values      per store: small texts such as poll cursors
-//	history     why each number is what it is: kind, store, SKU, units, dates
-//	conflicts   the rows of the history that wait for a person
-//	counters    the ledger's id and the last attempt
+//	ledger        its id, and the number of the last attempt
+//	pools, keys   the stock of each SKU, and which SKUs share it
+//	placements    per store: the object that holds the stock, its two accounts, its unanswered pushes
+//	lines         per order line: ids, dates and the units it holds of an item
+//	store_values  per store: small texts such as poll cursors
+//	history       why each number is what it is: kind, store, SKU, units, dates
+//	conflicts     the rows of the history that wait for a person
 //
 // Ids, SKUs, dates and units: no name, address, price or anything else of a customer, and no credential.
 //
@@ -18,7 +18,8 @@
 // When Update returns nil its changes are on the disk; when it returns an error nothing of them is visible.
 // A full disk is [ErrDiskFull]: nothing acknowledged is lost, and work goes on when there is space again.
 //
-// Times are kept to the microsecond, in UTC. A limit of 0 or less means no limit.
+// One transaction cannot be begun within another. Times are kept to the microsecond, in UTC. A limit of 0 or
+// less means no limit.
 package ledger
 
 import (
@@ -54,6 +55,15 @@ var (
 	ErrReadOnly = errors.New("the ledger cannot be changed within View: use Update")
 	// ErrDone is returned for the use of a transaction that has ended.
 	ErrDone = errors.New("this ledger transaction has ended")
+	// ErrDiskFull: the disk took no more, and what was refused has not happened.
+	ErrDiskFull = errors.New("the ledger's disk is full: free some space or enlarge the volume")
+	// ErrDamaged: the file is not a readable ledger.
+	ErrDamaged = errors.New("the ledger's file is damaged: stop the agent, move the file away (or put a copy back) and start again; " +
+		"a new ledger with the same id finds the stores' state again")
+	// ErrInUse: another process, or another Open, holds the ledger.
+	ErrInUse = errors.New("the ledger is in use by another process: stop that one first")
+	// ErrNewerSchema: a newer version of the program has written the ledger.
+	ErrNewerSchema = errors.New("the ledger was written by a newer version: run that version or a later one")
 	// ErrClosed is returned after Close.
 	ErrClosed = errors.New("the ledger is closed")
 )

@@ -433,14 +433,14 @@ func (tx *memoryTx) PutPlacement(p stock.Placement) error {
 	if err := tx.writable(); err != nil {
 		return err
 	}
-	if _, ok := tx.m.pools[p.Pool]; !ok {
-		return poolError(p.Pool)
-	}
 	p = copyPlacement(p)
 	s := tx.m.store(p.Store)
 	object := p.Ref.Object()
 	if pool, had := s.objects[object]; had && pool != p.Pool {
 		return takenError(fmt.Sprintf("item %d of store %s", object, p.Store), pool)
+	}
+	if _, ok := tx.m.pools[p.Pool]; !ok {
+		return poolError(p.Pool)
 	}
 	if old, had := s.placements[p.Pool]; had && old.Ref.Object() != object {
 		remove(tx, s.objects, old.Ref.Object())
