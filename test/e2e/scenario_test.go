@@ -1,0 +1,296 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"stocksync.dev/stocksync/api/v1alpha1"
+)
+
+// After enrolment the children show the head office's numbers, SKU by SKU.
+func TestEnrolment(t *testing.T) {
+	w := openWorld(t)
+	if len(w.skus) < 100 {
+		t.Fatalf("the shops have only %d SKUs in common", len(w.skus))
+	}
+	eventually(t, 60*time.Second, "the shops show the same stock", func() error {
+		master, err := w.hq.all(t.Context())
+		if err != nil {
+			return err
+		}
+		for _, s := range []*shop{w.fr, w.de} {
+			stock, err := s.all(t.Context())
+			if err != nil {
+				return err
+			}
+			for _, sku := range w.skus {
+				if want := max(0, master[sku]); stock[sku] != want {
+					return notYet("%s shows %d of %s, hq %d", s.id, stock[sku], sku, master[sku])
+				}
+			}
+		}
+		return nil
+	})
+	w.statusAgrees(t)
+}
+
+func TestSalesInTwoShopsAtTheSameMoment(t *testing.T) {
+	w := openWorld(t)
+	sku, stock := w.pick(t, 10)
+	var group sync.WaitGroup
+	for range 3 {
+		for s, units := range map[*shop]int{w.fr: 2, w.de: 1} {
+			group.Go(func() {
+				if _, err := s.sell(t.Context(), sku, units); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	group.Wait()
+	w.everywhere(t, sku, stock-9)
+	w.statusAgrees(t)
+}
+
+func TestRefund(t *testing.T) {
+	w := openWorld(t)
+	sku, stock := w.pick(t, 20)
+	o, err := w.de.sell(t.Context(), sku, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.everywhere(t, sku, stock-5)
+	if err := w.de.refund(t.Context(), o, 2); err != nil {
+		t.Fatal(err)
+	}
+	w.everywhere(t, sku, stock-3)
+}
+
+func TestEditAtHeadOffice(t *testing.T) {
+	w := openWorld(t)
+	sku, _ := w.pick(t, 30)
+	if err := w.hq.edit(t.Context(), sku, 17); err != nil {
+		t.Fatal(err)
+	}
+	w.everywhere(t, sku, 17)
+	if _, err := w.fr.sell(t.Context(), sku, 1); err != nil {
+		t.Fatal(err)
+	}
+	w.everywhere(t, sku, 16)
+}
+
+// A shop that cannot be reached is named, disturbs nobody, and catches up.
+func TestStoreDownForAWhile(t *testing.T) {
+	w := openWorld(t)
+	sku, stock := w.pick(t, 40)
+	var service corev1.Service
+	if err := cluster.Get(t.Context(), client.ObjectKey{Namespace: "stores", Name: "fr"}, &service); err != nil {
+		t.Fatal(err)
+	}
+	up := service.Spec.Selector
+	point := func(selector map[string]string) {
+		t.Helper()
+		before := service.DeepCopy()
+		service.Spec.Selector = selector
+		if err := cluster.Patch(t.Context(), &service, client.MergeFromWithOptions(before)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	point(map[string]string{"app.kubernetes.io/name": "nobody"})
+	restored := false
+	t.Cleanup(func() {
+		if !restored {
+			t.Error("fr was left without a server")
+		}
+	})
+	w.fr.http.CloseIdleConnections()
+	if _, err := w.de.sell(t.Context(), sku, 4); err != nil {
+		t.Error(err)
+	}
+	eventually(t, 30*time.Second, "hq learns of the sale in de", func() error {
+		got, err := w.hq.stock(t.Context(), sku)
+		if err == nil && got != stock-4 {
+			err = notYet("hq shows %d", got)
+		}
+		return err
+	})
+	eventuallyChild(t, "fr", v1alpha1.ConditionConnected, metav1.ConditionFalse, "")
+	eventuallyChild(t, "de", v1alpha1.ConditionReady, metav1.ConditionTrue, "")
+	point(up)
+	restored = true
+	w.everywhere(t, sku, stock-4)
+	eventuallyChild(t, "fr", v1alpha1.ConditionReady, metav1.ConditionTrue, "")
+	chs, err := childStore(t.Context(), "fr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if chs.Status.LastError == nil {
+		t.Error("the error of the outage is not kept")
+	}
+}
+
+func TestAgentKilledUnderLoad(t *testing.T) {
+	w := openWorld(t)
+	sku, stock := w.pick(t, 50)
+	stop := w.load(t, sku)
+	kill(t, agentPod)
+	sold := stop()
+	w.everywhere(t, sku, stock-sold)
+	w.statusAgrees(t)
+}
+
+func TestOperatorRestarted(t *testing.T) {
+	w := openWorld(t)
+	sku, stock := w.pick(t, 60)
+	var agent corev1.Pod
+	if err := cluster.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: agentPod}, &agent); err != nil {
+		t.Fatal(err)
+	}
+	if err := cluster.DeleteAllOf(t.Context(), &corev1.Pod{}, client.InNamespace("stocksync-system"), client.GracePeriodSeconds(0)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.fr.sell(t.Context(), sku, 3); err != nil {
+		t.Fatal(err)
+	}
+	w.everywhere(t, sku, stock-3)
+	restarted := metav1.Now()
+	eventually(t, 90*time.Second, "the operator hears the agent again", func() error {
+		var sst v1alpha1.StockSyncTopology
+		if err := cluster.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: topology}, &sst); err != nil {
+			return err
+		}
+		if sst.Status.LastHeartbeatTime == nil || !restarted.Before(sst.Status.LastHeartbeatTime) {
+			return notYet("last heartbeat is %v", sst.Status.LastHeartbeatTime)
+		}
+		return conditionIs(&sst, sst.Status.Conditions, v1alpha1.ConditionReady, metav1.ConditionTrue, "")
+	})
+	var after corev1.Pod
+	if err := cluster.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: agentPod}, &after); err != nil {
+		t.Fatal(err)
+	}
+	if after.UID != agent.UID {
+		t.Error("a restart of the operator restarted the agent")
+	}
+}
+
+// A changed key reaches the running agent, without a restart: a wrong one is named, the right one mends it.
+func TestSecretRotated(t *testing.T) {
+	w := openWorld(t)
+	var agent corev1.Pod
+	if err := cluster.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: agentPod}, &agent); err != nil {
+		t.Fatal(err)
+	}
+	rotate := func(consumerSecret string) {
+		t.Helper()
+		var secret corev1.Secret
+		if err := cluster.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "fr-rest"}, &secret); err != nil {
+			t.Fatal(err)
+		}
+		secret.Data["consumerSecret"] = []byte(consumerSecret)
+		if err := cluster.Update(t.Context(), &secret); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rotate("cs_0000000000000000000000000000000000000000")
+	eventuallyChild(t, "fr", v1alpha1.ConditionConnected, metav1.ConditionFalse, v1alpha1.ReasonAuthenticationFailed)
+	rotate(w.fr.secret)
+	eventuallyChild(t, "fr", v1alpha1.ConditionReady, metav1.ConditionTrue, "")
+	var after corev1.Pod
+	if err := cluster.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: agentPod}, &after); err != nil {
+		t.Fatal(err)
+	}
+	if after.UID != agent.UID || after.Status.ContainerStatuses[0].RestartCount != agent.Status.ContainerStatuses[0].RestartCount {
+		t.Error("the agent was restarted")
+	}
+}
+
+// A child that leaves takes no units with it; one that comes back takes the pool's number.
+func TestChildRemovedAndAdded(t *testing.T) {
+	w := openWorld(t)
+	sku, stock := w.pick(t, 70)
+	de, err := childStore(t.Context(), "de")
+	if err != nil {
+		t.Fatal(err)
+	}
+	remove(t, 30*time.Second, de.DeepCopy())
+	eventually(t, 60*time.Second, "the topology has one child", func() error {
+		var sst v1alpha1.StockSyncTopology
+		if err := cluster.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: topology}, &sst); err != nil {
+			return err
+		}
+		if sst.Status.Children == nil || sst.Status.Children.Total != 1 {
+			return notYet("children are %+v", sst.Status.Children)
+		}
+		return conditionIs(&sst, sst.Status.Conditions, v1alpha1.ConditionAgentAvailable, metav1.ConditionTrue, v1alpha1.ReasonAgentReady)
+	})
+	if _, err := w.fr.sell(t.Context(), sku, 6); err != nil {
+		t.Fatal(err)
+	}
+	w.eventuallyShown(t, sku, stock-6, w.hq, w.fr)
+	if got, err := w.de.stock(t.Context(), sku); err != nil || got != stock {
+		t.Errorf("de shows %d, error %v: a store that left must keep its %d", got, err, stock)
+	}
+	back := &v1alpha1.ChildStore{ObjectMeta: metav1.ObjectMeta{Name: "de", Namespace: namespace}, Spec: de.Spec}
+	if err := cluster.Create(t.Context(), back); err != nil {
+		t.Fatal(err)
+	}
+	w.everywhere(t, sku, stock-6)
+	eventuallyChild(t, "de", v1alpha1.ConditionReady, metav1.ConditionTrue, "")
+}
+
+// The ledger's volume is lost while people buy: either the count is right, or a conflict says that it may not be.
+func TestVolumeLostUnderLoad(t *testing.T) {
+	w := openWorld(t)
+	sku, stock := w.pick(t, 80)
+	stop := w.load(t, sku)
+	var pod corev1.Pod
+	if err := cluster.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: agentPod}, &pod); err != nil {
+		t.Fatal(err)
+	}
+	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: ledger, Namespace: namespace}}
+	if err := cluster.Delete(t.Context(), claim); err != nil {
+		t.Fatal(err)
+	}
+	if err := cluster.Delete(t.Context(), &pod, client.GracePeriodSeconds(0)); err != nil {
+		t.Fatal(err)
+	}
+	eventuallyReplaced(t, client.ObjectKeyFromObject(&pod), pod.UID)
+	sold := stop()
+	var shown int
+	eventually(t, 60*time.Second, "all shops show one number", func() error {
+		var err error
+		if shown, err = w.hq.stock(t.Context(), sku); err != nil {
+			return err
+		}
+		for _, s := range []*shop{w.fr, w.de} {
+			got, err := s.stock(t.Context(), sku)
+			if err != nil {
+				return err
+			}
+			if got != shown {
+				return notYet("hq shows %d, %s %d", shown, s.id, got)
+			}
+		}
+		return nil
+	})
+	if shown == stock-sold {
+		return
+	}
+	eventually(t, 60*time.Second, "a conflict says that the count may be wrong", func() error {
+		var sst v1alpha1.StockSyncTopology
+		if err := cluster.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: topology}, &sst); err != nil {
+			return err
+		}
+		if sst.Status.Conflicts == nil || *sst.Status.Conflicts == 0 {
+			return notYet("the shops show %d instead of %d and no conflict is open", shown, stock-sold)
+		}
+		return nil
+	})
+}
