@@ -100,3 +100,15 @@ func valueOr(v *int32, otherwise int32) int32 {
 	}
 	return *v
 }
+
+// SecretKeys are the keys of Secrets the store needs.
+func (w *WooCommerce) SecretKeys() []SecretKeyReference {
+	keys := []SecretKeyReference{
+		{Name: w.CredentialsSecretRef.Name, Key: CredentialsConsumerKey},
+		{Name: w.CredentialsSecretRef.Name, Key: CredentialsConsumerSecret},
+	}
+	if w.CABundleSecretKeyRef != nil {
+		keys = append(keys, *w.CABundleSecretKeyRef)
+	}
+	return keys
+}
