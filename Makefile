@@ -14,6 +14,12 @@ help: ## Show this list.
 		/^##@/ {printf "\n%s\n", substr($$0, 5)} \
 		/^[a-zA-Z0-9_-]+:.*##/ {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+##@ Demo
+
+.PHONY: demo
+demo: ## Show it all: a cluster, three simulated shops, two sales at once. Debian or similar, root, Go; or Docker and kind.
+	@$(RUN_CLUSTER) demo
+
 ##@ Test cluster
 
 .PHONY: envtest-assets

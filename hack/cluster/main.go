@@ -24,6 +24,7 @@ const usage = `usage: go -C hack/cluster run . COMMAND
   load [TARGET…]   make the images of the Dockerfiles' targets and load them into the cluster; all without TARGET
   operator         install the operator, with the settings of hack/cluster/operator
   stores           start the demo's simulated shops and the web server in front of them, with keys and certificates
+  demo             all of it, then two sales at once and what every shop shows
   topology         apply the demo's topology of those shops
   diagnose         print pods, events, objects and logs
   images DIR       make the images of all targets as archives in DIR
@@ -93,6 +94,8 @@ func run(ctx context.Context, args []string) error {
 		return diagnose(ctx, c)
 	case "stores":
 		return upStores(ctx, c)
+	case "demo":
+		return runDemo(ctx, c)
 	case "topology":
 		return applyTopology(ctx, c)
 	case "volumes":
