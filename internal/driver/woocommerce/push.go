@@ -1,0 +1,158 @@
+package woocommerce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"stocksync.dev/stocksync/api/v1alpha1"
+	"stocksync.dev/stocksync/internal/engine"
+	"stocksync.dev/stocksync/internal/stock"
+)
+
+// update is all that is ever written to a product or variation.
+type update struct {
+	ID    int64       `json:"id"`
+	Delta int64       `json:"inventory_delta"`
+	Meta  []metaWrite `json:"meta_data"`
+}
+
+type metaWrite struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+}
+
+type batch struct {
+	Update []update `json:"update"`
+}
+
+// updated is the answer to one update of a batch.
+type updated struct {
+	product
+	Error *struct {
+		Code text `json:"code"`
+	} `json:"error"`
+}
+
+// Push implements [engine.Driver]: one request for products and one for the variations of each parent, of at most
+// [engine.BatchSize] items. After a request that failed no other is sent.
+func (c *Client) Push(ctx context.Context, pushes []engine.Push) []engine.Result {
+	results := make([]engine.Result, len(pushes))
+	// The indexes of the pushes that travel together, in the order of their first.
+	var parents []int64
+	groups := map[int64][]int{}
+	for i, p := range pushes {
+		parent := int64(0)
+		if p.Ref.Variation != 0 {
+			parent = p.Ref.Product
+		}
+		if groups[parent] == nil {
+			parents = append(parents, parent)
+		}
+		groups[parent] = append(groups[parent], i)
+	}
+	var broken *engine.Fault
+	for _, parent := range parents {
+		for part := range slices.Chunk(groups[parent], engine.BatchSize) {
+			if broken != nil {
+				for _, i := range part {
+					unsent := *broken
+					unsent.Unsent = true
+					results[i].Err = &unsent
+				}
+				continue
+			}
+			broken = c.push(ctx, parent, pushes, part, results)
+		}
+	}
+	return results
+}
+
+// push sends one batch and fills in the results of its pushes. It returns the fault of the whole request.
+func (c *Client) push(ctx context.Context, parent int64, pushes []engine.Push, part []int, results []engine.Result) *engine.Fault {
+	path := "products/batch"
+	if parent != 0 {
+		path = fmt.Sprintf("products/%d/variations/batch", parent)
+	}
+	var b batch
+	for _, i := range part {
+		p := pushes[i]
+		b.Update = append(b.Update, update{ID: p.Ref.Object(), Delta: p.Units,
+			Meta: []metaWrite{{slotKey(p.Slot), formatMarker(p.Marker)}}})
+	}
+	a, err := c.do(ctx, request{method: http.MethodPost, path: path, body: b})
+	if notFound(a) {
+		for _, i := range part {
+			results[i] = engine.Result{Window: a.window, Gone: true, Err: missing()}
+		}
+		return nil
+	}
+	var body struct {
+		Update *list[updated] `json:"update"`
+	}
+	if err == nil {
+		body, err = decode[struct {
+			Update *list[updated] `json:"update"`
+		}](a)
+		if err == nil && body.Update == nil {
+			err = unexpected("the answer to a batch holds no updates")
+		}
+	}
+	if err != nil {
+		var f *engine.Fault
+		errors.As(err, &f)
+		for _, i := range part {
+			results[i].Err = f
+		}
+		return f
+	}
+	rows := *body.Update
+	for _, i := range part {
+		results[i] = engine.Result{Window: a.window}
+		at := slices.IndexFunc(rows, func(u updated) bool { return u.ID.ok && u.ID.n == pushes[i].Ref.Object() })
+		if at < 0 {
+			results[i].Err = unexpected("the answer to a batch lacks an item of it")
+			continue
+		}
+		u := rows[at]
+		// The same item twice is answered twice, in the order asked.
+		rows[at].ID = whole{}
+		if u.Error != nil {
+			results[i].Gone, results[i].Err = itemFault(safeCode(u.Error.Code))
+			continue
+		}
+		results[i].Item = answered(u.product, pushes[i].Ref)
+	}
+	return nil
+}
+
+// answered is the item in the answer to its push. A variation whose stock the parent holds took the marker and
+// ignored the quantity: under this Ref it manages nothing.
+func answered(p product, ref stock.Ref) *engine.Item {
+	if p.Manage == holdsParent {
+		p.Manage = holdsNothing
+	}
+	it := p.item(ref)
+	return &it
+}
+
+func missing() *engine.Fault {
+	return &engine.Fault{Reason: v1alpha1.ReasonUnexpectedContent, Message: "the shop does not have the item any more", Unsent: true}
+}
+
+// itemFault sorts the error of one item in a batch. It is Unsent only where WooCommerce refuses before it
+// begins to save.
+func itemFault(code string) (gone bool, f *engine.Fault) {
+	switch {
+	case code == "woocommerce_rest_product_invalid_id", code == "woocommerce_rest_product_variation_invalid_id",
+		code == "woocommerce_rest_invalid_product_id":
+		return true, missing()
+	case strings.HasPrefix(code, "woocommerce_rest_cannot_"):
+		return false, &engine.Fault{Reason: v1alpha1.ReasonReadOnlyKey, Unsent: true,
+			Message: "the REST key's user may not edit this product: use a key of an administrator or shop manager"}
+	}
+	return false, unexpected("the shop refuses to write an item" + suffix(code))
+}

@@ -1,0 +1,241 @@
+package woocommerce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"stocksync.dev/stocksync/api/v1alpha1"
+	"stocksync.dev/stocksync/internal/engine"
+	"stocksync.dev/stocksync/internal/stock"
+)
+
+// place is how far a walk through a collection, ordered by id, has come; as text it is the engine's cursor.
+//
+// Pages overlap: where the first row of a page was not seen before, rows before it left the collection meanwhile
+// and the others moved forward, so the walk steps back. Ordered by date instead, every row that is changed while
+// we read would move to the end and pull the ones after it past us.
+type place struct {
+	// offset is where the next page begins, or done.
+	offset int
+	// last is the largest id seen.
+	last int64
+	// back counts how often in a row the walk stepped back: rows the shop counts but cannot show look as if
+	// they had left, and must not hold it up for ever.
+	back int
+	// dry counts the pages in a row that brought nothing new.
+	dry int
+	// pending are products whose variations were not read yet.
+	pending []int64
+}
+
+const (
+	done    = -1
+	maxBack = 3
+	maxDry  = 4
+)
+
+func (p place) String() string {
+	if p.offset == done && len(p.pending) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d.%d.%d.%d.%s", p.offset, p.last, p.back, p.dry, joinIDs(p.pending))
+}
+
+func parsePlace(s string) (place, error) {
+	if s == "" {
+		return place{}, nil
+	}
+	wrong := &engine.Fault{Reason: v1alpha1.ReasonInvalidConfiguration, Message: "the cursor is not one of this version: begin again without one", Unsent: true}
+	f := strings.Split(s, ".")
+	if len(f) != 5 {
+		return place{}, wrong
+	}
+	var n [4]int64
+	for i := range n {
+		var err error
+		if n[i], err = strconv.ParseInt(f[i], 10, 64); err != nil || n[i] < done || n[i] > maxWhole {
+			return place{}, wrong
+		}
+	}
+	p := place{offset: int(n[0]), last: n[1], back: int(n[2]), dry: int(n[3])}
+	for id := range strings.SplitSeq(f[4], ",") {
+		if id == "" {
+			continue
+		}
+		n, err := strconv.ParseInt(id, 10, 64)
+		if err != nil {
+			return place{}, wrong
+		}
+		p.pending = append(p.pending, n)
+	}
+	return p, nil
+}
+
+func joinIDs(ids []int64) string {
+	s := make([]string, len(ids))
+	for i, id := range ids {
+		s[i] = strconv.FormatInt(id, 10)
+	}
+	return strings.Join(s, ",")
+}
+
+// minPage is the fewest rows asked for at a time, however slow the shop is.
+const minPage = 5
+
+// sized adapts the page size to how the shop coped with the last list: half when it did not, more when it did
+// with ease. It reports whether asking again at once makes sense.
+func (c *Client) sized(a answer, err error) bool {
+	size := c.size.Load()
+	var f *engine.Fault
+	switch {
+	case err == nil && a.took < c.timeout/8:
+		c.size.CompareAndSwap(size, min(2*size, engine.BatchSize))
+	case a.tooLarge, errors.As(err, &f) && f.Reason == v1alpha1.ReasonTimeout:
+		c.size.CompareAndSwap(size, max(size/2, minPage))
+		return a.tooLarge && size > minPage
+	}
+	return false
+}
+
+type identified interface{ ident() whole }
+
+// page reads the rows of a collection at a place, without those seen before, and returns the place after them.
+func page[T identified](ctx context.Context, c *Client, path string, query url.Values, at place) ([]T, place, stock.Window, error) {
+	query.Set("orderby", "id")
+	query.Set("order", "asc")
+	stepped := false
+	for {
+		size := int(c.size.Load())
+		query.Set("per_page", strconv.Itoa(size))
+		query.Set("offset", strconv.Itoa(at.offset))
+		a, err := c.get(ctx, path, query)
+		if c.sized(a, err) {
+			continue
+		}
+		if err != nil {
+			return nil, at, stock.Window{}, err
+		}
+		rows, err := decode[list[T]](a)
+		if err != nil {
+			return nil, at, stock.Window{}, err
+		}
+		if err := ordered(rows); err != nil {
+			return nil, at, stock.Window{}, err
+		}
+		if at.offset > 0 && (at.back < maxBack || stepped) && (len(rows) == 0 || rows[0].ident().n > at.last) {
+			at.offset, stepped = max(0, at.offset-size), true
+			continue
+		}
+		var fresh []T
+		next := place{offset: at.offset + size - 1, last: at.last, dry: at.dry + 1, pending: at.pending}
+		if stepped {
+			// Half a page of rows seen before is more than a shop hides in one place.
+			next.offset, next.back = at.offset+size/2, at.back+1
+		}
+		for _, r := range rows {
+			if r.ident().n > at.last {
+				fresh, next.dry = append(fresh, r), 0
+			}
+			next.last = max(next.last, r.ident().n)
+		}
+		total, err := strconv.Atoi(a.header.Get("X-WP-Total"))
+		switch {
+		case err != nil && len(rows) < size, err == nil && at.offset+size >= total:
+			next.offset = done
+		case len(rows) == 0:
+			return nil, at, stock.Window{}, unexpected("the shop lists nothing where it says there is more: a plugin may hide rows from the REST API")
+		case next.dry > maxDry:
+			return nil, at, stock.Window{}, unexpected("the shop lists the same rows again and again: a plugin may change the paging of the REST API")
+		}
+		return fresh, next, a.window, nil
+	}
+}
+
+// ordered checks that the shop kept to the order asked for; a walk through any other could miss rows.
+func ordered[T identified](rows []T) error {
+	last := int64(0)
+	for _, r := range rows {
+		id := r.ident()
+		if !id.ok || id.n <= 0 {
+			return unexpected("a row of the answer has no id: a plugin of the shop may change the REST API")
+		}
+		if id.n < last {
+			return unexpected("the shop does not list in the order asked for: a plugin may change the order of its lists")
+		}
+		last = id.n
+	}
+	return nil
+}
+
+// all walks a collection to its end.
+func all[T identified](ctx context.Context, c *Client, path string, query url.Values) ([]T, stock.Window, error) {
+	var (
+		rows   []T
+		window stock.Window
+		at     place
+	)
+	for at.offset != done {
+		more, next, w, err := page[T](ctx, c, path, query, at)
+		if err != nil {
+			return nil, window, err
+		}
+		rows, window, at = append(rows, more...), span(window, w), next
+	}
+	return rows, window, nil
+}
+
+// byID reads the named rows of a collection; those that are not in it are absent.
+func byID[T identified](ctx context.Context, c *Client, path string, query url.Values, ids []int64) ([]T, stock.Window, error) {
+	var (
+		rows   []T
+		window stock.Window
+	)
+	for len(ids) > 0 {
+		n := min(len(ids), int(c.size.Load()))
+		query.Set("include", joinIDs(ids[:n]))
+		more, w, err := all[T](ctx, c, path, query)
+		if err != nil {
+			return nil, window, err
+		}
+		rows, window, ids = append(rows, more...), span(window, w), ids[n:]
+	}
+	return rows, window, nil
+}
+
+// span is the shortest window that holds both; a zero one holds nothing.
+func span(a, b stock.Window) stock.Window {
+	switch {
+	case a.To.IsZero():
+		return b
+	case b.To.IsZero():
+		return a
+	}
+	if b.From.Before(a.From) {
+		a.From = b.From
+	}
+	if b.To.After(a.To) {
+		a.To = b.To
+	}
+	return a
+}
+
+// since adds the filter "modified at or after t". WooCommerce compares strictly and to the second, and only a
+// naive date together with dates_are_gmt means UTC.
+func since(query url.Values, t time.Time) {
+	if t.IsZero() {
+		return
+	}
+	query.Set("modified_after", t.UTC().Truncate(time.Second).Add(-time.Second).Format("2006-01-02T15:04:05"))
+	query.Set("dates_are_gmt", "true")
+}
+
+// notFound tells whether a whole request was refused because what its path names does not exist.
+func notFound(a answer) bool {
+	return a.status == http.StatusNotFound && strings.HasSuffix(a.code, "_invalid_id")
+}
