@@ -24,3 +24,8 @@ func lock(path string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// unlock ends the lock by name: closing the file alone would leave it to a child process that was just forked.
+func unlock(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
+}

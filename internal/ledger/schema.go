@@ -173,7 +173,7 @@ func migrate(s *session, version int, steps [][]string, point func(string)) erro
 			err = s.exec(`COMMIT`)
 		}
 		if err != nil {
-			_ = s.exec(`ROLLBACK`)
+			s.rollback()
 			return fmt.Errorf("bring the ledger from schema %d to %d: %w", version, version+1, err)
 		}
 	}

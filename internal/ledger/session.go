@@ -16,7 +16,8 @@ type session struct {
 	stmts map[string]*sql.Stmt
 	// work counts statements, so that a group commit does not grow without end.
 	work int
-	// broken is the first error after which SQLite may have rolled back the whole transaction.
+	// broken is the first error after which SQLite may have rolled back the whole transaction. Whatever came
+	// next would be committed by itself, so nothing is done any more until the session is reset.
 	broken error
 }
 
@@ -26,6 +27,18 @@ func newSession(ctx context.Context, db *sql.DB) (*session, error) {
 		return nil, explain(err)
 	}
 	return &session{conn: conn, stmts: map[string]*sql.Stmt{}}, nil
+}
+
+// reset makes the session ready for the next transaction, whatever became of the last one.
+func (s *session) reset() {
+	s.work, s.broken = 0, nil
+}
+
+// rollback ends a transaction that SQLite may have ended before.
+func (s *session) rollback() {
+	s.reset()
+	_ = s.exec(`ROLLBACK`)
+	s.reset()
 }
 
 func (s *session) close() error {
@@ -38,6 +51,9 @@ func (s *session) close() error {
 // Statements run without the caller's context: interrupting one would roll back the transactions of others.
 
 func (s *session) stmt(text string) (*sql.Stmt, error) {
+	if s.broken != nil {
+		return nil, s.broken
+	}
 	s.work++
 	if st := s.stmts[text]; st != nil {
 		return st, nil

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -179,7 +180,7 @@ func (s *SQLite) release(n int) error {
 	if s.db != nil {
 		errs = append(errs, s.db.Close())
 	}
-	return errors.Join(append(errs, s.lock.Close())...)
+	return errors.Join(append(errs, unlock(s.lock))...)
 }
 
 // request is one Update. The writer gives it its turn, the caller says how its function ended, the writer
@@ -253,7 +254,7 @@ func (s *SQLite) write() {
 // group runs one request and those that wait behind it, and commits them together.
 func (s *SQLite) group(first *request) {
 	w := s.writer
-	w.work, w.broken = 0, nil
+	w.reset()
 	if err := w.exec(`BEGIN IMMEDIATE`); err != nil {
 		first.turn <- turn{err: err}
 		return
@@ -264,14 +265,17 @@ func (s *SQLite) group(first *request) {
 			members = append(members, r)
 		}
 	}
+	if len(members) == 0 {
+		w.rollback()
+		return
+	}
 	err := w.broken
 	if err == nil {
 		s.point(beforeCommit)
 		err = w.exec(`COMMIT`)
 	}
 	if err != nil {
-		// Whether SQLite did that itself depends on the error.
-		_ = w.exec(`ROLLBACK`)
+		w.rollback()
 	} else {
 		s.point(afterCommit)
 	}
@@ -305,15 +309,11 @@ func (s *SQLite) run(r *request) bool {
 	err := <-r.ran
 	tx.s = nil
 	s.point(midTransaction)
-	if err == nil && w.broken == nil {
-		err = w.exec(`RELEASE member`)
-	} else if w.broken == nil {
+	if err != nil {
+		// If this fails too, the session is broken and nothing of the group is committed.
 		_ = w.exec(`ROLLBACK TO member`)
-		_ = w.exec(`RELEASE member`)
 	}
-	if err == nil {
-		err = w.broken
-	}
+	err = cmp.Or(err, w.exec(`RELEASE member`))
 	if err != nil {
 		r.done <- err
 		return false
@@ -339,13 +339,14 @@ func (s *SQLite) view(ctx context.Context, fn func(*sqliteTx) error) error {
 		return ErrClosed
 	}
 	defer func() { s.readers <- r }()
+	r.reset()
 	if err := r.exec(`BEGIN`); err != nil {
 		return err
 	}
 	tx := &sqliteTx{s: r, readOnly: true}
 	defer func() {
 		tx.s = nil
-		_ = r.exec(`ROLLBACK`)
+		r.rollback()
 	}()
 	return fn(tx)
 }
