@@ -1,0 +1,565 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"stocksync.dev/stocksync/internal/agentapi"
+	"stocksync.dev/stocksync/internal/engine"
+	"stocksync.dev/stocksync/internal/ledger"
+	"stocksync.dev/stocksync/internal/stock"
+)
+
+const (
+	// The history answers "why is it 7?" for this long and this many rows.
+	keepHistory     = 90 * 24 * time.Hour
+	keepHistoryRows = 2_000_000
+	pruneEvery      = 24 * time.Hour
+	// statusFor is how long a status is served again, previewFor the costly part of it.
+	statusFor  = time.Second
+	previewFor = time.Minute
+	// stopWithin bounds how long requests under way are waited for at the end.
+	stopWithin = 5 * time.Second
+)
+
+// Options say where the agent finds and serves what.
+type Options struct {
+	// Config is a YAML file, or a directory that holds [agentapi.ConfigFile].
+	Config string
+	// DataDir holds the ledger and the socket of `agent status` and its like.
+	DataDir string
+	// LedgerIDFile holds the ledger's id; empty lets the ledger make one.
+	LedgerIDFile string
+	// PrivateDir holds certificate and token of the private port; empty: there is no private port.
+	PrivateDir string
+	// Addresses to listen on; an empty one is not listened on.
+	PublicAddr, PrivateAddr, MetricsAddr string
+	// Version of the binary.
+	Version string
+	Log     logr.Logger
+	// Dial makes the client of a store.
+	Dial func(Store) (Shop, error)
+
+	// Listening is told the addresses that were bound, by name: public, private, metrics. It may be nil.
+	Listening func(map[string]net.Addr)
+	// Changes tells that the configuration may have changed; nil: the files are watched.
+	Changes <-chan struct{}
+}
+
+// Ledger is the durable state of an agent.
+type Ledger interface {
+	engine.Ledger
+	ID(ctx context.Context, given string) (string, error)
+	Conflicts(ctx context.Context) ([]ledger.Row, error)
+	ResolveConflicts(ctx context.Context, ids ...int64) error
+	History(ctx context.Context, pool int64, limit int) ([]ledger.Row, error)
+	Prune(ctx context.Context, olderThan time.Time, maxRows int) error
+	Totals(ctx context.Context) (ledger.Totals, error)
+}
+
+// Agent keeps the stores of one topology on one stock.
+type Agent struct {
+	o        Options
+	log      logr.Logger
+	clock    engine.Clock
+	ledger   Ledger
+	ledgerID string
+	engine   *engine.Engine
+	receiver *receiver
+	metrics  *metrics
+	started  time.Time
+	removing sync.WaitGroup
+
+	// applying is held while a configuration is put into use.
+	applying sync.Mutex
+
+	mu       sync.Mutex
+	conf     Config
+	shops    map[string]*running
+	stream   string // what conf was read from
+	revision string
+	// refused says why the newest stream, or some of its documents, are not in use; failed that it is none of it.
+	refused string
+	failed  bool
+	loaded  bool
+
+	// asking is held while a status is made.
+	asking    sync.Mutex
+	sinces    sinces
+	cached    agentapi.Status
+	cachedAt  time.Time
+	cachedFor string
+	previews  map[string]preview
+	previewed time.Time
+}
+
+// running is a store in use. It does not change once it is in use.
+type running struct {
+	store  Store
+	shop   Shop
+	keeper *keeper
+	stop   context.CancelFunc
+	// done is closed when the keeper has ended.
+	done chan struct{}
+}
+
+// New makes an agent over an open ledger. It reads and writes nothing but the ledger's id before Run.
+func New(ctx context.Context, o Options, l Ledger, clock engine.Clock) (*Agent, error) {
+	given := ""
+	if o.LedgerIDFile != "" {
+		text, err := readFile(o.LedgerIDFile, 4096)
+		if err != nil {
+			return nil, fmt.Errorf("read the ledger's id (--ledger-id-file): %w", err)
+		}
+		given = strings.TrimSpace(string(text))
+	}
+	id, err := l.ID(ctx, given)
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{o: o, log: o.Log, clock: clock, ledger: l, ledgerID: id, started: clock.Now(),
+		shops: map[string]*running{}, sinces: sinces{}}
+	a.engine = engine.New(l, id, clock, o.Log.WithName("engine"))
+	a.metrics = newMetrics(o.Version, a.Status, o.Log)
+	a.receiver = newReceiver(id, clock.Now, a.engine.Hint, func(store, result string) {
+		a.metrics.deliveries.WithLabelValues(store, result).Inc()
+	}, o.Log.WithName("webhooks"))
+	return a, nil
+}
+
+// LedgerID is the id in every marker this agent writes.
+func (a *Agent) LedgerID() string { return a.ledgerID }
+
+// Run serves and syncs until ctx is done, and returns when everything has stopped. An error means that it
+// could not start, or that a listener failed.
+func (a *Agent) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer a.removing.Wait()
+
+	servers, err := a.listen()
+	if err != nil {
+		return err
+	}
+	for _, s := range servers {
+		all.Go(func() {
+			if err := s.serve(); !errors.Is(err, http.ErrServerClosed) {
+				cancel(fmt.Errorf("the %s port failed: %w", s.name, err))
+			}
+		})
+	}
+	defer func() {
+		// Requests under way are answered, then the lanes may stop.
+		stopping, done := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
+		defer done()
+		for _, s := range servers {
+			if s.server.Shutdown(stopping) != nil {
+				_ = s.server.Close()
+			}
+		}
+	}()
+	src := source{a.o.Config}
+	if err := a.load(ctx, src); err != nil && a.o.PrivateDir == "" {
+		// Nobody would ask for the status; a person is looking at the terminal.
+		return fmt.Errorf("the configuration cannot be used: %w", err)
+	}
+	all.Go(func() {
+		if err := a.engine.Run(ctx); err != nil {
+			cancel(fmt.Errorf("the engine stopped: %w", err))
+		}
+	})
+	changes := a.o.Changes
+	if changes == nil {
+		changes = src.watch(ctx, a.log)
+	}
+	prune := time.NewTimer(time.Minute)
+	defer prune.Stop()
+	a.log.Info("the agent runs", "version", a.o.Version, "ledger", a.ledgerID)
+	for {
+		select {
+		case <-ctx.Done():
+			a.applying.Lock()
+			for _, r := range a.shops {
+				r.halt()
+			}
+			a.applying.Unlock()
+			a.log.Info("the agent stops")
+			if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+				return err
+			}
+			return nil
+		case <-changes:
+			// The reason is in the log and the status.
+			_ = a.load(ctx, src)
+		case <-prune.C:
+			prune.Reset(pruneEvery)
+			if err := a.ledger.Prune(ctx, a.clock.Now().Add(-keepHistory), keepHistoryRows); err != nil && ctx.Err() == nil {
+				a.log.Error(err, "old history could not be deleted; tried again tomorrow")
+			}
+		}
+	}
+}
+
+// load looks at the configuration and puts it into use if it is new.
+func (a *Agent) load(ctx context.Context, src source) error {
+	a.applying.Lock()
+	defer a.applying.Unlock()
+	stream, revision, err := src.read()
+	a.mu.Lock()
+	current := err == nil && a.loaded && !a.failed && string(stream) == a.stream && revision == a.revision
+	a.mu.Unlock()
+	if current {
+		return nil
+	}
+	var conf Config
+	if err == nil {
+		conf, err = Parse(stream)
+	}
+	if err == nil {
+		err = a.apply(ctx, conf)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err != nil {
+		if a.refused != err.Error() {
+			a.metrics.reloads.WithLabelValues("refused").Inc()
+			a.log.Error(err, "the new configuration is not used; the one before stays in use", "revision", revision)
+		}
+		a.refused, a.failed = err.Error(), true
+		return err
+	}
+	a.stream, a.revision, a.loaded, a.failed = string(stream), revision, true, false
+	a.refused = strings.Join(conf.Problems, "; ")
+	a.metrics.reloads.WithLabelValues("applied").Inc()
+	a.log.Info("configuration in use", "revision", revision, "topology", conf.Topology, "stores", len(conf.Stores))
+	for _, p := range conf.Problems {
+		a.log.Info("a document is not used", "problem", p)
+	}
+	for _, s := range conf.Stores {
+		if s.Invalid != nil {
+			a.log.Info("a store's configuration is not used", "store", s.ID, "reason", s.Invalid.Reason, "message", s.Invalid.Message, "lastGoodInUse", a.shops[s.ID].store.Settings != nil)
+		}
+	}
+	return nil
+}
+
+// apply puts a configuration into use: stores that did not change are not disturbed. Only a full or broken
+// ledger can refuse it; then it is tried again with the next look at the files.
+func (a *Agent) apply(ctx context.Context, next Config) error {
+	a.mu.Lock()
+	before, old := a.conf, a.shops
+	a.mu.Unlock()
+	conf := next.Keep(before)
+	shops := map[string]*running{}
+	changed := len(conf.Stores) != len(old)
+	var list []engine.Store
+	for _, st := range conf.Stores {
+		r := old[st.ID]
+		// Why a store's newest documents are not used makes no difference to how it runs.
+		if r == nil || !sameStore(r.store, st) {
+			changed = true
+			r = a.dial(r, st)
+		}
+		shops[st.ID] = r
+		list = append(list, engineStore(st, r.shop))
+	}
+	if changed {
+		if err := a.engine.Configure(ctx, list); err != nil {
+			return fmt.Errorf("the ledger could not take the configuration in: %w", err)
+		}
+	}
+	deaf := map[string]bool{}
+	for id, r := range shops {
+		deaf[id] = r.store.Mode == engine.Off
+		url := ""
+		if conf.PublicURL != "" && r.store.Mode == engine.Sync && r.store.Settings != nil {
+			url = DeliveryURL(conf.PublicURL, id)
+		}
+		was := old[id]
+		if was == r && r.keeper.url == url {
+			continue
+		}
+		state := hooks{}
+		if was != nil {
+			state = was.retire(url, r.store.Mode == engine.Sync, &a.removing)
+			if was.shop != r.shop {
+				was.shop.Close()
+			}
+		}
+		shops[id] = a.keep(ctx, &running{store: r.store, shop: r.shop}, url, state)
+	}
+	for id, was := range old {
+		if shops[id] == nil {
+			was.retire("", true, &a.removing)
+			a.metrics.forget(id)
+		}
+	}
+	a.receiver.configure(deaf)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.conf, a.shops = conf, shops
+	return nil
+}
+
+func sameStore(a, b Store) bool {
+	return a.ID == b.ID && a.Master == b.Master && a.Mode == b.Mode && reflect.DeepEqual(a.Settings, b.Settings)
+}
+
+// dial gives a store its client; one that speaks to the same shop with the same keys is kept.
+func (a *Agent) dial(old *running, st Store) *running {
+	r := &running{store: st}
+	if st.Settings == nil {
+		r.shop = unusable{&engine.Fault{Reason: st.Invalid.Reason, Message: st.Invalid.Message, Unsent: true}}
+		return r
+	}
+	if old != nil && old.store.Settings != nil && old.store.Settings.WooCommerce == st.Settings.WooCommerce {
+		r.shop = old.shop
+		return r
+	}
+	shop, err := a.o.Dial(st)
+	if err != nil {
+		var f *engine.Fault
+		if !errors.As(err, &f) {
+			f = &engine.Fault{Reason: "InvalidConfiguration", Message: err.Error(), Unsent: true}
+		}
+		shop = unusable{f}
+	}
+	r.shop = shop
+	return r
+}
+
+func engineStore(st Store, shop Shop) engine.Store {
+	out := engine.Store{ID: st.ID, Mode: st.Mode, Policy: stock.Policy{Master: st.Master}, Driver: shop, MinInterval: time.Minute}
+	if s := st.Settings; s != nil {
+		out.Policy, out.Excluded, out.MinInterval, out.MaxLoad = s.Policy, s.Exclusions.Excludes, s.MinInterval, s.MaxLoad
+	}
+	return out
+}
+
+// keep starts the keeper of a store.
+func (a *Agent) keep(ctx context.Context, r *running, url string, state hooks) *running {
+	r.keeper = &keeper{shop: r.shop, url: url, secret: WebhookSecret(a.ledgerID, r.store.ID), clock: a.clock,
+		log: a.log.WithName("webhooks").WithValues("store", r.store.ID), state: state}
+	ctx, r.stop = context.WithCancel(ctx)
+	r.done = make(chan struct{})
+	go func() {
+		defer close(r.done)
+		if r.store.Mode != engine.Off && r.store.Settings != nil {
+			r.keeper.run(ctx)
+		}
+	}()
+	return r
+}
+
+// halt ends the keeper.
+func (r *running) halt() {
+	r.stop()
+	<-r.done
+}
+
+// retire ends the keeper of a store that is replaced or left. Webhooks other than those wanted from now on are
+// removed in the background, where writing is allowed; those in Observe or Off never had a URL. It returns
+// what stays true of the webhooks.
+func (r *running) retire(wanted string, mayWrite bool, removing *sync.WaitGroup) hooks {
+	r.stop()
+	state := r.keeper.snapshot()
+	if r.keeper.url == wanted {
+		return state
+	}
+	if mayWrite && r.keeper.url != "" {
+		removing.Go(func() {
+			<-r.done
+			r.keeper.remove(context.Background())
+		})
+	}
+	return hooks{versions: state.versions}
+}
+
+// Status is what the operator and `agent status` are told.
+func (a *Agent) Status(ctx context.Context) (agentapi.Status, error) {
+	a.asking.Lock()
+	defer a.asking.Unlock()
+	a.mu.Lock()
+	conf, shops, revision, refused := a.conf, a.shops, a.revision, a.refused
+	a.mu.Unlock()
+	now := a.clock.Now()
+	asked := revision + "\n" + refused
+	if asked == a.cachedFor && now.Sub(a.cachedAt) < statusFor {
+		s := a.cached
+		s.Now = now.UTC()
+		return s, nil
+	}
+	states, err := a.engine.Status(ctx)
+	if err != nil {
+		return agentapi.Status{}, err
+	}
+	totals, err := a.ledger.Totals(ctx)
+	if err != nil {
+		return agentapi.Status{}, err
+	}
+	if asked != a.cachedFor || now.Sub(a.previewed) >= previewFor {
+		if a.previews, err = a.lookAhead(ctx, conf); err != nil {
+			return agentapi.Status{}, err
+		}
+		a.previewed = now
+	}
+	byID := map[string]engine.StoreState{}
+	for _, s := range states {
+		byID[s.StoreID] = s
+	}
+	s := agentapi.Status{
+		AgentVersion: a.o.Version, ConfigRevision: revision, ConfigError: refused, LedgerID: a.ledgerID,
+		StartedAt: a.started.UTC(), Now: now.UTC(),
+		Pools: totals.Pools, OversoldPools: totals.Oversold, OversoldUnits: int(totals.OversoldUnits),
+		StoppedSKUs: totals.Stopped, Conflicts: totals.Conflicts,
+	}
+	a.sinces.forget(func(id string) bool { return shops[id] != nil })
+	for _, st := range conf.Stores {
+		v := view{store: st, state: byID[st.ID], hooks: shops[st.ID].keeper.snapshot(), preview: a.previews[st.ID],
+			publicURL: conf.PublicURL, objective: conf.LagObjective, now: now}
+		s.Stores = append(s.Stores, v.status(a.sinces.at(now)))
+	}
+	a.cached, a.cachedAt, a.cachedFor = s, now, asked
+	return s, nil
+}
+
+// lookAhead finds what the stores in mode Observe show otherwise than they would in Sync.
+func (a *Agent) lookAhead(ctx context.Context, conf Config) (map[string]preview, error) {
+	out := map[string]preview{}
+	err := a.ledger.View(ctx, func(tx engine.Tx) error {
+		for _, st := range conf.Stores {
+			if st.Mode != engine.Observe || st.Settings == nil {
+				continue
+			}
+			p, err := previewOf(tx, st.ID, conf.Stores[0].ID, st.Settings.Policy)
+			if err != nil {
+				return err
+			}
+			out[st.ID] = p
+		}
+		return nil
+	})
+	return out, err
+}
+
+// ready tells whether the configuration is loaded and the ledger answers.
+func (a *Agent) ready(ctx context.Context) error {
+	a.mu.Lock()
+	loaded, refused := a.loaded, a.refused
+	a.mu.Unlock()
+	if !loaded {
+		return fmt.Errorf("no configuration is loaded: %s", refused)
+	}
+	return a.ledger.View(ctx, func(engine.Tx) error { return nil })
+}
+
+// port is one listener.
+type port struct {
+	name     string
+	listener net.Listener
+	server   *http.Server
+	tls      bool
+}
+
+func (p port) serve() error {
+	if p.tls {
+		return p.server.ServeTLS(p.listener, "", "")
+	}
+	return p.server.Serve(p.listener)
+}
+
+// listen binds every port before any is served, so that a wrong address shows at once.
+func (a *Agent) listen() (ports []port, err error) {
+	defer func() {
+		if err != nil {
+			for _, p := range ports {
+				_ = p.listener.Close()
+			}
+		}
+	}()
+	add := func(name, flag, addr string, h http.Handler) (*http.Server, error) {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return nil, fmt.Errorf("listen for the %s port (%s): %w", name, flag, err)
+		}
+		s := newServer(h, a.log)
+		ports = append(ports, port{name: name, listener: l, server: s})
+		return s, nil
+	}
+	if a.o.PublicAddr != "" {
+		if _, err := add("public", "--public-addr", a.o.PublicAddr, a.receiver); err != nil {
+			return ports, err
+		}
+	}
+	if a.o.MetricsAddr != "" {
+		if _, err := add("metrics", "--metrics-addr", a.o.MetricsAddr, a.metricsHandler()); err != nil {
+			return ports, err
+		}
+	}
+	if a.o.PrivateDir != "" && a.o.PrivateAddr != "" {
+		id := &identity{dir: a.o.PrivateDir, log: a.log}
+		if err := id.load(); err != nil {
+			return ports, err
+		}
+		s, err := add("private", "--private-addr", a.o.PrivateAddr, statusHandler(id.authorised, a.Status))
+		if err != nil {
+			return ports, err
+		}
+		s.TLSConfig = id.tlsConfig()
+		ports[len(ports)-1].tls = true
+	}
+	socket, err := listenSocket(filepath.Join(a.o.DataDir, SocketName))
+	if err != nil {
+		return ports, err
+	}
+	ports = append(ports, port{name: "socket", listener: socket, server: newServer(a.socketHandler(), a.log)})
+	if a.o.Listening != nil {
+		addrs := map[string]net.Addr{}
+		for _, p := range ports {
+			addrs[p.name] = p.listener.Addr()
+		}
+		a.o.Listening(addrs)
+	}
+	return ports, nil
+}
+
+func (a *Agent) metricsHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET "+agentapi.MetricsPath, a.metrics.handler())
+	mux.HandleFunc("GET "+agentapi.HealthPath, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET "+agentapi.ReadyPath, func(w http.ResponseWriter, r *http.Request) {
+		if err := a.ready(r.Context()); err != nil {
+			refuse(w, http.StatusServiceUnavailable, err.Error())
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	return mux
+}
+
+// Open opens the ledger of a data directory, made if it is missing.
+func Open(ctx context.Context, dataDir string) (*ledger.SQLite, error) {
+	if err := os.MkdirAll(dataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data directory (--data): %w", err)
+	}
+	return ledger.Open(ctx, filepath.Join(dataDir, LedgerName), ledger.Options{})
+}
+
+// LedgerName is the ledger's file in the data directory.
+const LedgerName = "ledger.db"

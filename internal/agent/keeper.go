@@ -1,0 +1,139 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"stocksync.dev/stocksync/internal/driver/woocommerce"
+	"stocksync.dev/stocksync/internal/engine"
+)
+
+const (
+	// keepEvery is how often the webhooks of a store are looked at, first after firstKeep and then longer
+	// each time while that fails.
+	keepEvery = 5 * time.Minute
+	firstKeep = 10 * time.Second
+	// removeWithin bounds the removal of webhooks from a store that left.
+	removeWithin = 10 * time.Second
+)
+
+// Shop is a store's REST API: what the engine needs of it, and what keeps hints coming.
+type Shop interface {
+	engine.Driver
+	EnsureWebhooks(ctx context.Context, deliveryURL, secret string) ([]woocommerce.Repair, error)
+	RemoveWebhooks(ctx context.Context, deliveryURL string) error
+	Versions(ctx context.Context) (woocommerce.Versions, error)
+	Close()
+}
+
+// hooks is the state of a store's webhooks.
+type hooks struct {
+	// since is when they were first seen in place, ensuredAt when last.
+	since, ensuredAt time.Time
+	// repairedAt is when some were found amiss that had been in place, repaired which.
+	repairedAt time.Time
+	repaired   []string
+	// paused are those somebody paused in the shop.
+	paused   []string
+	fault    *engine.Fault
+	versions woocommerce.Versions
+}
+
+// keeper keeps the webhooks of one store alive and asks for its versions now and then.
+type keeper struct {
+	shop Shop
+	// url and secret of the webhooks; url is empty when none are wanted.
+	url, secret string
+	clock       engine.Clock
+	log         logr.Logger
+
+	mu    sync.Mutex
+	state hooks
+}
+
+func (k *keeper) run(ctx context.Context) {
+	wake := k.clock.NewSignal()
+	failures := 0
+	for ctx.Err() == nil {
+		wait := keepEvery
+		if k.keep(ctx) == nil {
+			failures = 0
+		} else {
+			wait = min(keepEvery, firstKeep<<min(failures, 8))
+			failures++
+		}
+		// Spread, so that many stores of one host are not asked in the same moment.
+		wake.Wait(ctx, k.clock.Now().Add(wait-rand.N(wait/5)))
+	}
+}
+
+// keep does one round.
+func (k *keeper) keep(ctx context.Context) error {
+	if v, err := k.shop.Versions(ctx); err == nil {
+		k.mu.Lock()
+		k.state.versions = v
+		k.mu.Unlock()
+	}
+	if k.url == "" {
+		return nil
+	}
+	repairs, err := k.shop.EnsureWebhooks(ctx, k.url, k.secret)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	now := k.clock.Now()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.state.fault = nil
+	if err != nil {
+		var f *engine.Fault
+		if errors.As(err, &f) {
+			k.state.fault = f
+		}
+		k.log.Info("the webhooks could not be kept", "cause", err.Error())
+		return err
+	}
+	first := k.state.ensuredAt.IsZero()
+	var repaired []string
+	k.state.paused = nil
+	for _, r := range repairs {
+		switch {
+		case r.Why == woocommerce.Paused:
+			k.state.paused = append(k.state.paused, r.Topic)
+		case r.Why == woocommerce.Disabled || (r.Why == woocommerce.Missing && !first):
+			repaired = append(repaired, r.Topic)
+		}
+	}
+	if len(repaired) > 0 {
+		k.state.repairedAt, k.state.repaired = now, repaired
+		k.log.Info("webhooks were found disabled or deleted and put back", "topics", repaired)
+	}
+	k.state.ensuredAt = now
+	if first {
+		k.state.since = now
+	}
+	return nil
+}
+
+func (k *keeper) snapshot() hooks {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.state
+}
+
+// remove takes the webhooks away, within a time limit that a stopping agent can afford.
+func (k *keeper) remove(ctx context.Context) {
+	if k.url == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeWithin)
+	defer cancel()
+	if err := k.shop.RemoveWebhooks(ctx, k.url); err != nil {
+		k.log.Info("webhooks were left behind; the shop switches them off after seven failures", "cause", err.Error())
+	}
+}

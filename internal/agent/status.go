@@ -1,0 +1,320 @@
+package agent
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"stocksync.dev/stocksync/api/v1alpha1"
+	"stocksync.dev/stocksync/internal/agentapi"
+	"stocksync.dev/stocksync/internal/driver/woocommerce"
+	"stocksync.dev/stocksync/internal/engine"
+	"stocksync.dev/stocksync/internal/stock"
+)
+
+const (
+	// hintDelay is how late a webhook may come before a change found by polling counts as not announced:
+	// shops deliver them once a minute.
+	hintDelay = 5 * time.Minute
+)
+
+// view is all that is known of one store at one moment.
+type view struct {
+	store Store
+	state engine.StoreState
+	hooks hooks
+	// preview is what mode Observe would change where nothing is enrolled.
+	preview preview
+	// publicURL is empty when no webhooks are wanted.
+	publicURL string
+	objective time.Duration
+	now       time.Time
+}
+
+// statement is a condition without its time.
+type statement struct{ status, reason, message string }
+
+func yes(reason, message string) statement     { return statement{"True", reason, message} }
+func no(reason, message string) statement      { return statement{"False", reason, message} }
+func unknown(reason, message string) statement { return statement{"Unknown", reason, message} }
+
+const offMessage = "the mode is Off: nothing is read or written"
+
+func (v view) accepted() statement {
+	if p := v.store.Invalid; p != nil {
+		message := p.Message
+		if v.store.Settings != nil {
+			message += ". The last good configuration of the store stays in use"
+		}
+		return no(p.Reason, message)
+	}
+	return yes(v1alpha1.ReasonAccepted, "the agent runs with this configuration")
+}
+
+func (v view) connected() statement {
+	s, f := v.state, v.state.Failure
+	switch {
+	case v.store.Mode == engine.Off:
+		return unknown(v1alpha1.ReasonOff, offMessage)
+	case v.store.Settings == nil:
+		return unknown(v1alpha1.ReasonInvalidConfiguration, "the store has no usable configuration, so it is not asked")
+	case f != nil && f.Reason == v1alpha1.ReasonOrdersUnreadable:
+		return yes(f.Reason, v.ordersUnreadable())
+	case f != nil:
+		return no(f.Reason, v.advise(f))
+	case s.ClaimedBy != "":
+		return no(v1alpha1.ReasonStoreClaimedElsewhere, fmt.Sprintf("the shop carries the marks of another StockSync ledger (%s), and two must never write to one shop: take the store out of one of the topologies", s.ClaimedBy))
+	case s.RelativeUnsupported:
+		return no(v1alpha1.ReasonRelativeUpdateUnsupported, "the shop ignores relative quantity changes (`inventory_delta`), so nothing is written to it: update WooCommerce, or look for a plugin that replaces its REST API")
+	case s.LastSeen.IsZero():
+		return unknown(v1alpha1.ReasonPending, "the shop was not asked yet")
+	case s.OrdersUnreadable:
+		return yes(v1alpha1.ReasonOrdersUnreadable, v.ordersUnreadable())
+	case s.Skew.Abs() > woocommerce.MaxSkew:
+		return yes(v1alpha1.ReasonClockSkew, fmt.Sprintf("the clocks of shop and agent differ by about %s: set the shop's server to network time (NTP)", s.Skew.Abs().Round(time.Minute)))
+	}
+	return yes(v1alpha1.ReasonConnected, "the last request worked")
+}
+
+func (v view) ordersUnreadable() string {
+	return "the REST key may not read orders, so losses are not repaired and edits not told from sales: " +
+		"use a key of an administrator or shop manager" + v.inSecret()
+}
+
+func (v view) inSecret() string {
+	return fmt.Sprintf(" (keys `%s` and `%s` of Secret `%s`)", v1alpha1.CredentialsConsumerKey, v1alpha1.CredentialsConsumerSecret, v.store.Settings.WooCommerce.SecretName)
+}
+
+// advise adds to the driver's words what only the configuration knows.
+func (v view) advise(f *engine.Fault) string {
+	switch f.Reason {
+	case v1alpha1.ReasonAuthenticationFailed, v1alpha1.ReasonReadOnlyKey:
+		return f.Message + v.inSecret()
+	case v1alpha1.ReasonUntrustedCertificate:
+		if name := v.store.Settings.WooCommerce.CAName; name != "" {
+			return f.Message + " (trusted now: " + name + ")"
+		}
+	}
+	return f.Message
+}
+
+func (v view) hintsAvailable() statement {
+	const polling = "; polling finds the same changes, later"
+	h, s := v.hooks, v.state
+	switch {
+	case v.store.Mode == engine.Off:
+		return unknown(v1alpha1.ReasonOff, offMessage)
+	case v.publicURL == "":
+		return no(v1alpha1.ReasonPollingOnly, "no webhooks are wanted: the topology has no `publicURL`"+polling)
+	case v.store.Mode == engine.Observe:
+		return no(v1alpha1.ReasonPollingOnly, "no webhooks are made in mode Observe"+polling)
+	case v.store.Settings == nil:
+		return unknown(v1alpha1.ReasonInvalidConfiguration, "the store has no usable configuration")
+	case h.fault != nil && h.fault.Reason == v1alpha1.ReasonWebhooksRefused:
+		return no(h.fault.Reason, h.fault.Message)
+	case h.ensuredAt.IsZero():
+		return unknown(v1alpha1.ReasonPending, "the webhooks were not looked at yet"+polling)
+	case len(h.paused) > 0:
+		return no(v1alpha1.ReasonWebhooksRefused, fmt.Sprintf("somebody paused %s in the shop: set them active there, or delete them and they are made anew%s", strings.Join(h.paused, ", "), polling))
+	case !h.repairedAt.IsZero() && s.LastHint.Before(h.repairedAt):
+		return no(v1alpha1.ReasonWebhooksRepaired, fmt.Sprintf("put back %s; none was delivered since%s", strings.Join(h.repaired, ", "), polling))
+	case s.LastInbound.After(h.since) && s.LastInbound.Sub(s.LastHint) > hintDelay && v.now.Sub(s.LastInbound) > hintDelay:
+		return no(v1alpha1.ReasonWebhooksSilent, fmt.Sprintf("a change was found that no webhook announced: see that the shop can reach %s and runs its cron (WP-Cron)%s", v.publicURL, polling))
+	}
+	return yes(v1alpha1.ReasonWebhooksActive, "webhooks are in place")
+}
+
+func (v view) inSync() statement {
+	s := v.state.Stats
+	where := "`agent conflicts list` in the agent's pod names them"
+	switch {
+	case v.store.Mode == engine.Off:
+		return unknown(v1alpha1.ReasonOff, offMessage)
+	case s.Stopped > 0:
+		return no(v1alpha1.ReasonSKUsStopped, fmt.Sprintf("%s stopped until a person chooses the number: %s, `agent conflicts resolve SKU UNITS` sets it", count(s.Stopped, "SKU is", "SKUs are"), where))
+	case v.store.Settings == nil:
+		return unknown(v1alpha1.ReasonInvalidConfiguration, "the store has no usable configuration")
+	case !v.state.Scanned:
+		return unknown(v1alpha1.ReasonEnrolling, "the shop's catalogue was not read to its end yet")
+	case v.store.Mode == engine.Observe && v.preview.differ > 0:
+		return no(v1alpha1.ReasonLagObjectiveExceeded, fmt.Sprintf("%s another number than it should; nothing is written in mode Observe", count(v.preview.differ, "SKU shows", "SKUs show")))
+	case v.lag() > v.objective:
+		return no(v1alpha1.ReasonLagObjectiveExceeded, fmt.Sprintf("%s not what it should, the oldest for longer than %s%s", count(s.Backlog, "SKU shows", "SKUs show"), v.objective, v.why()))
+	case v.store.Mode == engine.Sync && s.Enrolled == 0 && s.Placements > 0:
+		return unknown(v1alpha1.ReasonEnrolling, "the first readings wait for the orders that belong to them")
+	case s.Conflicts > 0:
+		return yes(v1alpha1.ReasonConflicts, fmt.Sprintf("every difference is young; %s open for a person to look at: %s", count(s.Conflicts, "conflict is", "conflicts are"), where))
+	}
+	return yes(v1alpha1.ReasonInSync, "")
+}
+
+// why names the condition that keeps a store behind.
+func (v view) why() string {
+	if c := v.connected(); c.status == "False" {
+		return ": " + c.message
+	}
+	if v.store.Mode == engine.Observe {
+		return ": nothing is written in mode Observe"
+	}
+	return ""
+}
+
+func (v view) lag() time.Duration {
+	since := v.state.Stats.DirtySince
+	if since.IsZero() {
+		return 0
+	}
+	return max(0, v.now.Sub(since))
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// status puts the view into the operator's terms; since tells when a statement began to hold.
+func (v view) status(since func(store, condition string, s statement) agentapi.Condition) agentapi.StoreStatus {
+	s := v.state
+	out := agentapi.StoreStatus{
+		StoreID:          v.store.ID,
+		Master:           v.store.Master,
+		Mode:             string(v.store.Mode),
+		Tier:             "Polling",
+		Accepted:         since(v.store.ID, v1alpha1.ConditionAccepted, v.accepted()),
+		Connected:        since(v.store.ID, v1alpha1.ConditionConnected, v.connected()),
+		HintsAvailable:   since(v.store.ID, v1alpha1.ConditionHintsAvailable, v.hintsAvailable()),
+		InSync:           since(v.store.ID, v1alpha1.ConditionInSync, v.inSync()),
+		LastInboundTime:  timeOf(later(s.LastInbound, s.LastHint)),
+		LastOutboundTime: timeOf(s.LastOutbound),
+		LastSeenTime:     timeOf(s.LastSeen),
+		Placements:       s.Stats.Placements,
+		Enrolled:         s.Stats.Enrolled,
+		Backlog:          s.Stats.Backlog,
+		LagSeconds:       int(v.lag() / time.Second),
+		Conflicts:        s.Stats.Conflicts,
+
+		WooCommerceVersion: v.hooks.versions.WooCommerce,
+		WordPressVersion:   v.hooks.versions.WordPress,
+	}
+	if out.HintsAvailable.Status == "True" {
+		out.Tier = "Webhooks"
+	}
+	if f := s.LastError; f != nil {
+		out.LastError = &agentapi.Error{Reason: f.Reason, Message: f.Message, Time: s.LastErrorAt}
+	}
+	for _, p := range s.Stats.Worst {
+		out.Mismatches = append(out.Mismatches, agentapi.Mismatch{
+			SKU: p.SKU, Shown: p.Shown, Wanted: p.Shown + p.Todo, SinceSeconds: int(max(0, v.now.Sub(p.DirtySince)) / time.Second),
+		})
+	}
+	if v.store.Mode == engine.Observe && v.preview.differ > 0 {
+		out.Backlog += v.preview.differ
+		out.Mismatches = append(out.Mismatches, v.preview.worst...)
+	}
+	slices.SortStableFunc(out.Mismatches, func(a, b agentapi.Mismatch) int {
+		return cmp.Compare((b.Wanted-b.Shown)*sign(b.Wanted-b.Shown), (a.Wanted-a.Shown)*sign(a.Wanted-a.Shown))
+	})
+	out.Mismatches = out.Mismatches[:min(len(out.Mismatches), agentapi.MaxMismatches)]
+	return out
+}
+
+func sign(n int64) int64 {
+	if n < 0 {
+		return -1
+	}
+	return 1
+}
+
+func timeOf(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// preview is what a store in mode Observe shows otherwise than it would in Sync, where nothing is enrolled
+// that could tell.
+type preview struct {
+	differ int
+	worst  []agentapi.Mismatch
+}
+
+// previewOf compares what the shop shows with the pool or, where that is not set yet, with what the master
+// shows.
+func previewOf(tx engine.Tx, store, master string, pol stock.Policy) (preview, error) {
+	var out preview
+	for after := int64(0); ; {
+		page, err := tx.StorePlacements(store, after, 1000)
+		if err != nil {
+			return preview{}, err
+		}
+		for _, p := range page {
+			after = p.Pool
+			if p.Enrolled || p.Blocked != "" {
+				continue
+			}
+			pool, err := tx.Pool(p.Pool)
+			if err != nil {
+				return preview{}, err
+			}
+			if !pool.Set {
+				lead, ok, err := tx.Placement(master, p.Pool)
+				if err != nil {
+					return preview{}, err
+				}
+				if !ok || lead.Blocked != "" {
+					continue
+				}
+				pool.Units = lead.Shown
+			}
+			if want := stock.Wanted(pool, pol); want != p.Shown {
+				out.differ++
+				out.worst = append(out.worst, agentapi.Mismatch{SKU: p.SKU, Shown: p.Shown, Wanted: want})
+			}
+		}
+		if len(out.worst) > 4*agentapi.MaxMismatches || len(page) < 1000 {
+			slices.SortStableFunc(out.worst, func(a, b agentapi.Mismatch) int {
+				return cmp.Compare((b.Wanted-b.Shown)*sign(b.Wanted-b.Shown), (a.Wanted-a.Shown)*sign(a.Wanted-a.Shown))
+			})
+			out.worst = out.worst[:min(len(out.worst), agentapi.MaxMismatches)]
+		}
+		if len(page) < 1000 {
+			return out, nil
+		}
+	}
+}
+
+// sinces remembers, for the life of the process, when each condition took its status.
+type sinces map[[2]string]agentapi.Condition
+
+func (m sinces) at(now time.Time) func(store, condition string, s statement) agentapi.Condition {
+	return func(store, condition string, s statement) agentapi.Condition {
+		c := agentapi.Condition{Status: s.status, Reason: s.reason, Message: s.message, Since: now.UTC()}
+		if old, ok := m[[2]string{store, condition}]; ok && old.Status == s.status {
+			c.Since = old.Since
+		}
+		m[[2]string{store, condition}] = c
+		return c
+	}
+}
+
+// forget drops what is remembered of stores that left.
+func (m sinces) forget(keep func(store string) bool) {
+	for k := range m {
+		if !keep(k[0]) {
+			delete(m, k)
+		}
+	}
+}
