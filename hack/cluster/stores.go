@@ -26,13 +26,17 @@ var demo embed.FS
 type store struct {
 	ID, Name, Host string
 	Products       int
+	// Factor multiplies the quantities the store starts with, so that the stores differ before the first sync.
+	Factor string
 	// The REST key and the token of the simulator's own controls; made once, then kept in the cluster.
 	ConsumerKey, ConsumerSecret, AdminToken string
 }
 
 // stores are the demo's shops: a head office with the whole range, and two that sell it too.
 func stores() []store {
-	all := []store{{ID: "hq", Name: "Head office"}, {ID: "fr", Name: "Boutique FR"}, {ID: "de", Name: "Laden DE"}}
+	all := []store{
+		{ID: "hq", Name: "Head office", Factor: "1"}, {ID: "fr", Name: "Boutique FR", Factor: "0.5"}, {ID: "de", Name: "Laden DE", Factor: "2"},
+	}
 	for i := range all {
 		all[i].Host = all[i].ID + ".stores.svc.cluster.local"
 		all[i].Products = 300

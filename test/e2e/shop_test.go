@@ -24,7 +24,9 @@ import (
 type shop struct {
 	id, host    string
 	key, secret string
-	http        *http.Client
+	// admin opens the simulator's own controls, for what a shop's owner does in its pages.
+	admin string
+	http  *http.Client
 }
 
 // product is what the tests read of a product.
@@ -57,6 +59,7 @@ func openShop(ctx context.Context, c client.Client, id string) (*shop, error) {
 		host:   id + ".stores.svc.cluster.local",
 		key:    string(keys.Data["consumerKey"]),
 		secret: string(keys.Data["consumerSecret"]),
+		admin:  string(keys.Data["adminToken"]),
 		http: &http.Client{
 			Timeout: 20 * time.Second,
 			Transport: &http.Transport{
@@ -72,18 +75,35 @@ func openShop(ctx context.Context, c client.Client, id string) (*shop, error) {
 
 // do sends one REST request with an optional body and decodes the answer.
 func (s *shop) do(ctx context.Context, method, path string, query url.Values, body, into any) error {
+	authorize := func(r *http.Request) { r.SetBasicAuth(s.key, s.secret) }
+	return s.send(ctx, authorize, method, "/wp-json/wc/v3/"+path, query, body, into)
+}
+
+// changeKey gives the shop's REST key another secret; the one before stops working.
+func (s *shop) changeKey(ctx context.Context, secret string) error {
+	authorize := func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+s.admin) }
+	keys := []any{map[string]any{"ConsumerKey": s.key, "ConsumerSecret": secret}}
+	var answer struct{}
+	if err := s.send(ctx, authorize, http.MethodPut, "/__sim/keys", nil, keys, &answer); err != nil {
+		return err
+	}
+	s.secret = secret
+	return nil
+}
+
+func (s *shop) send(ctx context.Context, authorize func(*http.Request), method, path string, query url.Values, body, into any) error {
 	var b bytes.Buffer
 	if body != nil {
 		if err := json.NewEncoder(&b).Encode(body); err != nil {
 			return err
 		}
 	}
-	u := url.URL{Scheme: "https", Host: s.host, Path: "/wp-json/wc/v3/" + path, RawQuery: query.Encode()}
+	u := url.URL{Scheme: "https", Host: s.host, Path: path, RawQuery: query.Encode()}
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), &b)
 	if err != nil {
 		return err
 	}
-	req.SetBasicAuth(s.key, s.secret)
+	authorize(req)
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := s.http.Do(req)
 	if err != nil {

@@ -259,3 +259,13 @@ func remove(t *testing.T, limit time.Duration, o client.Object) {
 		return errors.Join(err, notYet("still there"))
 	})
 }
+
+// giveKey puts a store's consumer secret where StockSync's user keeps it.
+func giveKey(ctx context.Context, id, consumerSecret string) error {
+	var secret corev1.Secret
+	if err := cluster.Get(ctx, client.ObjectKey{Namespace: namespace, Name: id + "-rest"}, &secret); err != nil {
+		return err
+	}
+	secret.Data["consumerSecret"] = []byte(consumerSecret)
+	return cluster.Update(ctx, &secret)
+}

@@ -1,6 +1,8 @@
 package woocommerce
 
 import (
+	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -46,6 +48,9 @@ const (
 	// FaultHookLate makes a delivery due Delay later than it would be.
 	FaultHookLate FaultKind = "webhook-late"
 )
+
+var faultKinds = []FaultKind{FaultLatency, FaultStatus, FaultFatal, FaultHTML, FaultMaintenance, FaultCutBefore, FaultCutAfter,
+	FaultWithhold, FaultLate, FaultStall, FaultDie, FaultStale, FaultHookDrop, FaultHookDuplicate, FaultHookLate}
 
 // Fault is one programmed fault.
 type Fault struct {
@@ -186,8 +191,43 @@ func (s *Store) Behaviour() Behaviour {
 	return s.behaviour
 }
 
-// Snapshot is a backup of a shop: products, orders, webhooks and pending deliveries.
+// Snapshot is a backup of a shop: products, orders, webhooks and pending deliveries. As JSON it can be
+// carried to another store.
 type Snapshot struct{ st *state }
+
+// MarshalJSON implements [json.Marshaler].
+func (b *Snapshot) MarshalJSON() ([]byte, error) { return json.Marshal(b.st) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (b *Snapshot) UnmarshalJSON(raw []byte) error {
+	st := &state{}
+	if err := json.Unmarshal(raw, st); err != nil || string(raw) == "null" {
+		return err
+	}
+	for id, p := range st.Products {
+		if p == nil || p.ID != id {
+			return fmt.Errorf("product %d is not what its number says", id)
+		}
+		for _, child := range p.Children {
+			if v := st.Products[child]; v == nil || v.Kind != Variation || v.ParentID != id || len(v.Children) > 0 {
+				return fmt.Errorf("product %d: %d is not a variation of it", id, child)
+			}
+		}
+	}
+	for id, o := range st.Orders {
+		if o == nil || o.ID != id {
+			return fmt.Errorf("order %d is not what its number says", id)
+		}
+	}
+	for id, w := range st.Webhooks {
+		if w == nil || w.ID != id {
+			return fmt.Errorf("webhook %d is not what its number says", id)
+		}
+	}
+	st.index()
+	b.st = st
+	return nil
+}
 
 // Snapshot makes a backup.
 func (s *Store) Snapshot() *Snapshot {

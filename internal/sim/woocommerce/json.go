@@ -77,6 +77,9 @@ func encodeJSON(b []byte, v any) []byte {
 	case json.Number:
 		return append(b, v...)
 	case json.RawMessage:
+		if len(v) == 0 {
+			return append(b, "null"...)
+		}
 		return append(b, v...)
 	case object:
 		b = append(b, '{')

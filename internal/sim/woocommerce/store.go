@@ -36,7 +36,7 @@ type Store struct {
 	carts     map[string]*cart
 	holds     map[int64][]hold
 	shopHits  rateWindow
-	snapshots map[string]*state
+	backups   map[string]*Snapshot
 }
 
 // New makes an empty store. Close it to end its background work.
@@ -54,7 +54,7 @@ func New(o Options) *Store {
 		nonces:    map[string]map[int64]string{},
 		carts:     map[string]*cart{},
 		holds:     map[int64][]hold{},
-		snapshots: map[string]*state{},
+		backups:   map[string]*Snapshot{},
 	}
 	if o.Workers > 0 {
 		s.workers = make(chan struct{}, o.Workers)

@@ -1,0 +1,171 @@
+// Command storesim runs one simulated WooCommerce store over HTTP: REST, Store API, webhooks, a shop page
+// for people and, with an admin token, routes to act on it from outside. It is for demos and tests.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"stocksync.dev/stocksync/internal/sim/woocommerce"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Getenv, os.Stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "storesim:", err)
+		os.Exit(1)
+	}
+}
+
+// Environment variables; secrets are never taken from the command line.
+const (
+	envKey    = "STORESIM_CONSUMER_KEY"
+	envSecret = "STORESIM_CONSUMER_SECRET"
+	envAdmin  = "STORESIM_ADMIN_TOKEN"
+)
+
+const help = `storesim runs one simulated WooCommerce store.
+
+Usage: storesim [flags]
+
+Environment:
+  STORESIM_CONSUMER_KEY, STORESIM_CONSUMER_SECRET   the REST key (read and write); both or neither
+  STORESIM_ADMIN_TOKEN                              opens the admin routes
+
+Flags:
+`
+
+type config struct {
+	listen, name, homeURL, version string
+	products                       int
+	factor                         float64
+	offset                         time.Duration
+	interval                       time.Duration
+	sync, block, realistic         bool
+	workers                        int
+	seed                           uint64
+	verbose                        bool
+}
+
+func parse(args []string, out io.Writer) (config, error) {
+	var c config
+	fs := flag.NewFlagSet("storesim", flag.ContinueOnError)
+	fs.SetOutput(out)
+	fs.StringVar(&c.listen, "listen", "127.0.0.1:8080", "address and port to listen on")
+	fs.StringVar(&c.name, "name", "Store", "title of the shop")
+	fs.StringVar(&c.homeURL, "home-url", "", "the site's own address as visitors see it, without a slash at the end (default http:// and the listen address)")
+	fs.IntVar(&c.products, "seed-products", 20, "number of simple products to start with, SKU-0001 and so on; some others come with them")
+	fs.Float64Var(&c.factor, "quantity-factor", 1, "multiplies the starting quantities, so that stores differ")
+	fs.DurationVar(&c.offset, "site-offset", 2*time.Hour, "the site's offset from UTC")
+	fs.StringVar(&c.version, "woocommerce-version", "9.9.5", "version the store claims")
+	fs.DurationVar(&c.interval, "webhook-interval", time.Minute, "cron tick that delivers webhooks")
+	fs.BoolVar(&c.sync, "webhook-sync", false, "deliver webhooks at the end of the request that caused them")
+	fs.BoolVar(&c.block, "webhook-block-private", false, "refuse deliveries to private addresses and odd ports, as WordPress does by default")
+	fs.BoolVar(&c.realistic, "realistic", false, "take as long for everything as a small server does")
+	fs.IntVar(&c.workers, "workers", 8, "requests worked on at once; 0 is no bound")
+	fs.Uint64Var(&c.seed, "seed", 1, "seed of everything random")
+	fs.BoolVar(&c.verbose, "v", false, "log every request")
+	fs.Usage = func() {
+		_, _ = io.WriteString(out, help)
+		fs.PrintDefaults()
+		_, _ = io.WriteString(out, "\n"+woocommerce.AdminHelp)
+	}
+	if err := fs.Parse(args); err != nil {
+		return c, err
+	}
+	switch {
+	case fs.NArg() > 0:
+		return c, fmt.Errorf("unexpected argument %q: see --help for the flags", fs.Arg(0))
+	case c.products < 0 || c.products > 200_000:
+		return c, fmt.Errorf("--seed-products must be between 0 and 200000, not %d", c.products)
+	case c.factor < 0 || c.factor > 1e6:
+		return c, fmt.Errorf("--quantity-factor must be between 0 and 1000000, not %g", c.factor)
+	case c.offset <= -24*time.Hour || c.offset >= 24*time.Hour:
+		return c, fmt.Errorf("--site-offset must be less than a day, not %v", c.offset)
+	case c.interval <= 0:
+		return c, fmt.Errorf("--webhook-interval must be above zero, not %v", c.interval)
+	}
+	return c, nil
+}
+
+func run(ctx context.Context, args []string, getenv func(string) string, out io.Writer) error {
+	c, err := parse(args, out)
+	if err != nil {
+		return err
+	}
+	var keys []woocommerce.Key
+	if key, secret := getenv(envKey), getenv(envSecret); key != "" && secret != "" {
+		keys = append(keys, woocommerce.Key{ConsumerKey: key, ConsumerSecret: secret})
+	} else if key != "" || secret != "" {
+		return fmt.Errorf("set both %s and %s, or neither", envKey, envSecret)
+	}
+	level := slog.LevelInfo
+	if c.verbose {
+		level = slog.Level(-1)
+	}
+	log := logr.FromSlogHandler(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level})).WithValues("store", c.name)
+
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.listen)
+	if err != nil {
+		return fmt.Errorf("cannot listen: %w", err)
+	}
+	if c.homeURL == "" {
+		c.homeURL = "http://" + listener.Addr().String()
+	}
+	options := woocommerce.Options{
+		Name: c.name, HomeURL: strings.TrimSuffix(c.homeURL, "/"), Location: time.FixedZone("site", int(c.offset.Seconds())),
+		Seed: c.seed, Keys: keys, Workers: c.workers, Version: c.version,
+		WebhookInterval: c.interval, WebhookSync: c.sync, BlockPrivateWebhooks: c.block,
+		AdminToken: getenv(envAdmin), Log: log,
+	}
+	if c.realistic {
+		options.Pauses = woocommerce.RealisticPauses()
+	}
+	store := woocommerce.New(options)
+	defer store.Close()
+	if err := store.Seed(woocommerce.SeedOptions{Products: c.products, Quantity: func(n int) float64 {
+		return float64(int(float64(10+n%50) * c.factor))
+	}}); err != nil {
+		return fmt.Errorf("cannot fill the shop: %w", err)
+	}
+
+	server := &http.Server{Handler: store.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	cron := make(chan struct{})
+	cronCtx, stopCron := context.WithCancel(ctx)
+	go func() { defer close(cron); _ = store.Run(cronCtx) }()
+	log.Info("open", "address", listener.Addr().String(), "homeURL", c.homeURL, "products", c.products, "admin", options.AdminToken != "", "keys", len(keys))
+
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		err = server.Shutdown(grace)
+		cancel()
+	}
+	stopCron()
+	<-cron
+	log.Info("closed")
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
