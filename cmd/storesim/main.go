@@ -4,10 +4,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -62,43 +64,47 @@ type config struct {
 	workers                        int
 	seed                           uint64
 	verbose                        bool
+	state                          string
 }
 
 func parse(args []string, out io.Writer) (config, error) {
 	var c config
-	fs := flag.NewFlagSet("storesim", flag.ContinueOnError)
-	fs.SetOutput(out)
-	fs.StringVar(&c.listen, "listen", "127.0.0.1:8080", "address and port to listen on")
-	fs.StringVar(&c.name, "name", "Store", "title of the shop")
-	fs.StringVar(&c.homeURL, "home-url", "", "the site's own address as visitors see it, without a slash at the end (default http:// and the listen address)")
-	fs.IntVar(&c.products, "seed-products", 20, "number of simple products to start with, SKU-0001 and so on; some others come with them")
-	fs.Float64Var(&c.factor, "quantity-factor", 1, "multiplies the starting quantities, so that stores differ")
-	fs.DurationVar(&c.offset, "site-offset", 2*time.Hour, "the site's offset from UTC")
-	fs.StringVar(&c.version, "woocommerce-version", "9.9.5", "version the store claims")
-	fs.DurationVar(&c.interval, "webhook-interval", time.Minute, "cron tick that delivers webhooks")
-	fs.BoolVar(&c.sync, "webhook-sync", false, "deliver webhooks at the end of the request that caused them")
-	fs.BoolVar(&c.block, "webhook-block-private", false, "refuse deliveries to private addresses and odd ports, as WordPress does by default")
-	fs.BoolVar(&c.realistic, "realistic", false, "take as long for everything as a small server does")
-	fs.IntVar(&c.workers, "workers", 8, "requests worked on at once; 0 is no bound")
-	fs.Uint64Var(&c.seed, "seed", 1, "seed of everything random")
-	fs.BoolVar(&c.verbose, "v", false, "log every request")
-	fs.Usage = func() {
+	flags := flag.NewFlagSet("storesim", flag.ContinueOnError)
+	flags.SetOutput(out)
+	flags.StringVar(&c.listen, "listen", "127.0.0.1:8080", "address and port to listen on")
+	flags.StringVar(&c.name, "name", "Store", "title of the shop")
+	flags.StringVar(&c.homeURL, "home-url", "", "the site's own address as visitors see it, without a slash at the end (default http:// and the listen address)")
+	flags.IntVar(&c.products, "seed-products", 20, "number of simple products to start with, SKU-0001 and so on; some others come with them")
+	flags.Float64Var(&c.factor, "quantity-factor", 1, "multiplies the starting quantities, so that stores differ")
+	flags.DurationVar(&c.offset, "site-offset", 2*time.Hour, "the site's offset from UTC")
+	flags.StringVar(&c.version, "woocommerce-version", "9.9.5", "version the store claims")
+	flags.DurationVar(&c.interval, "webhook-interval", time.Minute, "cron tick that delivers webhooks")
+	flags.BoolVar(&c.sync, "webhook-sync", false, "deliver webhooks at the end of the request that caused them")
+	flags.BoolVar(&c.block, "webhook-block-private", false, "refuse deliveries to private addresses and odd ports, as WordPress does by default")
+	flags.BoolVar(&c.realistic, "realistic", false, "take as long for everything as a small server does")
+	flags.IntVar(&c.workers, "workers", 8, "requests worked on at once; 0 is no bound")
+	flags.Uint64Var(&c.seed, "seed", 1, "seed of everything random")
+	flags.StringVar(&c.state, "state", "", "file to keep the shop in between runs: read at the start if it is there, written at the end")
+	flags.BoolVar(&c.verbose, "v", false, "log every request")
+	flags.Usage = func() {
 		_, _ = io.WriteString(out, help)
-		fs.PrintDefaults()
+		flags.PrintDefaults()
 		_, _ = io.WriteString(out, "\n"+woocommerce.AdminHelp)
 	}
-	if err := fs.Parse(args); err != nil {
+	if err := flags.Parse(args); err != nil {
 		return c, err
 	}
 	switch {
-	case fs.NArg() > 0:
-		return c, fmt.Errorf("unexpected argument %q: see --help for the flags", fs.Arg(0))
+	case flags.NArg() > 0:
+		return c, fmt.Errorf("unexpected argument %q: see --help for the flags", flags.Arg(0))
 	case c.products < 0 || c.products > 200_000:
 		return c, fmt.Errorf("--seed-products must be between 0 and 200000, not %d", c.products)
 	case c.factor < 0 || c.factor > 1e6:
 		return c, fmt.Errorf("--quantity-factor must be between 0 and 1000000, not %g", c.factor)
 	case c.offset <= -24*time.Hour || c.offset >= 24*time.Hour:
 		return c, fmt.Errorf("--site-offset must be less than a day, not %v", c.offset)
+	case c.homeURL != "" && !strings.HasPrefix(c.homeURL, "http://") && !strings.HasPrefix(c.homeURL, "https://"):
+		return c, fmt.Errorf("--home-url must start with http:// or https://, not %q", c.homeURL)
 	case c.interval <= 0:
 		return c, fmt.Errorf("--webhook-interval must be above zero, not %v", c.interval)
 	}
@@ -140,9 +146,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, out io.
 	}
 	store := woocommerce.New(options)
 	defer store.Close()
-	if err := store.Seed(woocommerce.SeedOptions{Products: c.products, Quantity: func(n int) float64 {
-		return float64(int(float64(10+n%50) * c.factor))
-	}}); err != nil {
+	if err := fill(store, c); err != nil {
 		return fmt.Errorf("cannot fill the shop: %w", err)
 	}
 
@@ -163,9 +167,44 @@ func run(ctx context.Context, args []string, getenv func(string) string, out io.
 	}
 	stopCron()
 	<-cron
-	log.Info("closed")
 	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
+	}
+	err = errors.Join(err, save(store, c.state))
+	log.Info("closed")
+	return err
+}
+
+// fill opens the shop as it was left, or a new one.
+func fill(store *woocommerce.Store, c config) error {
+	if c.state != "" {
+		raw, err := os.ReadFile(c.state)
+		if err == nil {
+			var kept woocommerce.Snapshot
+			if err := json.Unmarshal(raw, &kept); err != nil {
+				return fmt.Errorf("%s: %w", c.state, err)
+			}
+			return store.Restore(&kept)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return store.Seed(woocommerce.SeedOptions{Products: c.products, Quantity: func(n int) float64 {
+		return float64(int(float64(10+n%50) * c.factor))
+	}})
+}
+
+func save(store *woocommerce.Store, path string) error {
+	if path == "" {
 		return nil
 	}
-	return err
+	raw, err := json.Marshal(store.Snapshot())
+	if err == nil {
+		err = os.WriteFile(path, raw, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot keep the shop: %w", err)
+	}
+	return nil
 }

@@ -18,6 +18,10 @@ var ErrOutOfStock = errors.New("not enough units in stock")
 // ErrUnknownSKU is returned for an SKU no item of the shop has.
 var ErrUnknownSKU = errors.New("no item has this SKU")
 
+// CustomerCanary is in every customer field of an order a shopper places, so that a test can look for it
+// where customers' data have no business.
+const CustomerCanary = "customer-canary"
+
 // Line is one thing ordered: by SKU, or by item number (a variation's for a variation).
 type Line struct {
 	SKU      string `json:"sku,omitempty"`
@@ -112,7 +116,13 @@ func (s *Store) shopping(lines []Line) (*order, error) {
 	if len(lines) == 0 {
 		return nil, errors.New("an order needs at least one line")
 	}
-	o := &order{Status: Processing, Via: "checkout", Payment: "cod", Title: "Cash on delivery"}
+	customer := map[string]any{}
+	for _, f := range addressFields {
+		customer[f] = CustomerCanary
+	}
+	customer["email"] = CustomerCanary + "@example.test"
+	o := &order{Status: Processing, Via: "checkout", Payment: "cod", Title: "Cash on delivery", Note: CustomerCanary,
+		Billing: addressJSON(customer, true), Ship: addressJSON(customer, false)}
 	for _, l := range lines {
 		item := l.ItemID
 		if item == 0 {

@@ -51,9 +51,6 @@ const AdminHelp = `Admin routes (JSON; "Authorization: Bearer TOKEN"; times in n
   GET    /__sim/access-log[?after=N]          requests received
 `
 
-// badRequest is an admin's mistake.
-type badRequest struct{ error }
-
 func (s *Store) admin(w http.ResponseWriter, r *http.Request) {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if s.o.AdminToken == "" || !ok || subtle.ConstantTimeCompare([]byte(token), []byte(s.o.AdminToken)) != 1 {
@@ -101,7 +98,7 @@ func decode[T any](r *http.Request) (v T, err error) {
 	dec := json.NewDecoder(io.LimitReader(r.Body, maxState))
 	dec.DisallowUnknownFields()
 	if err = dec.Decode(&v); err != nil {
-		err = badRequest{fmt.Errorf("the request body does not fit this route: %w", err)}
+		err = fmt.Errorf("the request body does not fit this route: %w", err)
 	}
 	return v, err
 }
@@ -116,7 +113,7 @@ func (s *Store) adminCall(ctx context.Context, r *http.Request, path []string) (
 	number := func(i int) (int64, error) {
 		id, err := strconv.ParseInt(arg(i), 10, 64)
 		if err != nil {
-			return 0, badRequest{fmt.Errorf("%q is not a number", arg(i))}
+			return 0, fmt.Errorf("%q is not a number", arg(i))
 		}
 		return id, nil
 	}
@@ -213,7 +210,7 @@ func (s *Store) adminCall(ctx context.Context, r *http.Request, path []string) (
 			done = s.SetWebhookStatus(id, v.Status)
 		}
 		if !done {
-			return nil, badRequest{errors.New("no such webhook, or a status that is not active, paused or disabled")}
+			return nil, errors.New("no such webhook, or a status that is not active, paused or disabled")
 		}
 		return nil, nil
 	case "POST faults":
@@ -222,10 +219,10 @@ func (s *Store) adminCall(ctx context.Context, r *http.Request, path []string) (
 			return nil, err
 		}
 		if !slices.Contains(faultKinds, f.Kind) {
-			return nil, badRequest{fmt.Errorf("no fault is called %q: use one of %v", f.Kind, faultKinds)}
+			return nil, fmt.Errorf("no fault is called %q: use one of %v", f.Kind, faultKinds)
 		}
 		if f.Kind == FaultStatus && (f.Status < 200 || f.Status > 599) {
-			return nil, badRequest{errors.New("a status fault needs a status from 200 to 599")}
+			return nil, errors.New("a status fault needs a status from 200 to 599")
 		}
 		return map[string]int64{"id": s.Inject(f)}, nil
 	case "DELETE faults":
@@ -268,22 +265,17 @@ func (s *Store) adminCall(ctx context.Context, r *http.Request, path []string) (
 		b := s.backups[arg(1)]
 		s.mu.Unlock()
 		if b == nil {
-			return nil, badRequest{fmt.Errorf("there is no backup %q", arg(1))}
+			return nil, fmt.Errorf("there is no backup %q", arg(1))
 		}
-		s.Restore(b)
-		return nil, nil
+		return nil, s.Restore(b)
 	case "GET state":
 		return s.Snapshot(), nil
 	case "PUT state":
 		b, err := decode[Snapshot](r)
-		if err == nil && b.st == nil {
-			err = badRequest{errors.New("the state is empty: send what GET /__sim/state answered")}
-		}
 		if err != nil {
 			return nil, err
 		}
-		s.Restore(&b)
-		return nil, nil
+		return nil, s.Restore(&b)
 	case "GET access-log":
 		after, _ := strconv.ParseInt(r.URL.Query().Get("after"), 10, 64)
 		return s.AccessLog(after), nil

@@ -267,6 +267,58 @@ func TestKeepUnits(t *testing.T) {
 	}
 }
 
+// TestOrderLists: the filters a synchroniser sweeps orders with, and the customer's data it must not ask for.
+func TestOrderLists(t *testing.T) {
+	t.Parallel()
+	s := newLab(t, 3)
+	clock := s.o.Clock.(*fakeClock)
+	var ids []int64
+	for _, sku := range []string{"SKU-0001", "SKU-0002", "VAR-1-S"} {
+		o, err := s.PlaceOrder(ctx0, Line{SKU: sku, Quantity: 1})
+		must(t, err)
+		ids = append(ids, o.ID)
+		clock.advance(time.Minute)
+	}
+	must(t, s.Cancel(ctx0, ids[0]))
+	variation, _ := s.Item("VAR-1-S")
+	for query, want := range map[string][]int64{
+		"orderby=modified":                       {ids[1], ids[2], ids[0]},
+		"orderby=id&status=processing,cancelled": {ids[0], ids[1], ids[2]},
+		"orderby=id&status=processing":           {ids[1], ids[2]},
+		"orderby=include&include=" + fmt.Sprintf("%d,%d,9999", ids[2], ids[0]):   {ids[2], ids[0]},
+		fmt.Sprintf("product=%d", variation.ID):                                  {ids[2]},
+		"orderby=modified&dates_are_gmt=true&modified_after=2026-11-21T20:16:20": {ids[2], ids[0]},
+		"orderby=id&exclude=" + fmt.Sprint(ids[1]):                               {ids[0], ids[2]},
+	} {
+		got := []int64{}
+		for _, v := range ask(t, s, "GET", "/wp-json/wc/v3/orders?order=asc&_fields=id,line_items&"+query, nil).is(200).json().([]any) {
+			got = append(got, int64(v.(m)["id"].(float64)))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s lists %v, want %v", query, got, want)
+		}
+	}
+	full, trimmed := ask(t, s, "GET", "/wp-json/wc/v3/orders", nil), ask(t, s, "GET", "/wp-json/wc/v3/orders?_fields=id,status,date_modified_gmt,line_items", nil)
+	if !strings.Contains(string(full.raw), CustomerCanary) || strings.Contains(string(trimmed.raw), CustomerCanary) {
+		t.Error("customer data must be in whole orders and nowhere else")
+	}
+	ask(t, s, "GET", "/wp-json/wc/v3/orders?status=gone", nil).failed(400, "rest_invalid_param")
+	ask(t, s, "GET", "/wp-json/wc/v3/orders/9999", nil).failed(404, "woocommerce_rest_shop_order_invalid_id")
+}
+
+// TestSubdirectory: a site below a path serves everything there.
+func TestSubdirectory(t *testing.T) {
+	t.Parallel()
+	s := newLab(t, 20, func(o *Options) { o.HomeURL = "https://example.test/fr" })
+	a := ask(t, s, "GET", "/fr/wp-json/wc/v3/products?per_page=1", nil).is(200)
+	if next := a.header.Get("Link"); !strings.Contains(next, "<https://example.test/fr/wp-json/wc/v3/products?per_page=1&page=2>") {
+		t.Errorf("Link %s", next)
+	}
+	if to := send(t, s, newRequest(t, "GET", "/fr/", nil)).is(302).header.Get("Location"); to != "/fr/shop" {
+		t.Errorf("the front page leads to %s", to)
+	}
+}
+
 // TestEditedOrders: lines edited over REST take and give back the difference; partial refunds count.
 func TestEditedOrders(t *testing.T) {
 	t.Parallel()

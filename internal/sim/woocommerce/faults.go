@@ -2,6 +2,7 @@ package woocommerce
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -237,10 +238,14 @@ func (s *Store) Snapshot() *Snapshot {
 }
 
 // Restore puts a backup in place of the shop's data. Restoring another store's backup makes a clone of it.
-// Requests under way go on with the restored data.
-func (s *Store) Restore(b *Snapshot) {
+// Requests under way go on with the restored data. The only error is an empty backup.
+func (s *Store) Restore(b *Snapshot) error {
+	if b == nil || b.st == nil {
+		return errors.New("the backup is empty")
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.st = b.st.clone()
 	s.holds, s.carts = map[int64][]hold{}, map[string]*cart{}
+	return nil
 }

@@ -173,12 +173,12 @@ func TestBackup(t *testing.T) {
 	ask(t, s, "PUT", productPath(11), m{"meta_data": marker("late")}).is(200)
 
 	clone := newLab(t, 0)
-	clone.Restore(backup)
+	must(t, clone.Restore(backup))
 	wantQuantity(t, clone, "SKU-0001", 99)
 	must(t, clone.Cancel(ctx0, first))
 	wantQuantity(t, clone, "SKU-0001", 100)
 
-	s.Restore(backup)
+	must(t, s.Restore(backup))
 	wantQuantity(t, s, "SKU-0001", 99)
 	if metas, _ := s.Metas("SKU-0002"); len(s.Orders()) != 1 || len(metas) != 0 {
 		t.Errorf("restored: %d orders, metas %v", len(s.Orders()), metas)

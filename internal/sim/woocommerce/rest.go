@@ -45,9 +45,7 @@ func (s *Store) handle(w http.ResponseWriter, r *http.Request) {
 	}
 	body, tooLarge := readBody(r)
 	q := &request{method: r.Method, path: r.URL.Path, query: r.URL.RawQuery, header: r.Header, https: https(r), body: body}
-	if u, err := url.Parse(s.o.HomeURL); err == nil {
-		q.path = strings.TrimPrefix(q.path, strings.TrimSuffix(u.Path, "/"))
-	}
+	q.path = strings.TrimPrefix(q.path, s.prefix())
 	q.wirePath = q.path
 	q.keysHonoured = strings.Contains(q.path, "/wp-json/wc/") || strings.Contains(q.path, "/wp-json/wc-")
 	if plain := r.URL.Query().Get("rest_route"); plain != "" && (q.path == "/" || q.path == "") {
@@ -194,7 +192,7 @@ func (s *Store) serve(run *run, q *request) (*reply, error) {
 	case q.path == "/shop" || strings.HasPrefix(q.path, "/shop/"):
 		out, err = s.serveShop(run, q)
 	case q.path == "" || q.path == "/":
-		out = &reply{status: 302, header: http.Header{"Location": {s.o.HomeURL + "/shop"}}}
+		out = &reply{status: 302, header: http.Header{"Location": {s.prefix() + "/shop"}}}
 	default:
 		out = htmlReply(404, "Page not found")
 	}

@@ -34,10 +34,7 @@ type shopItem struct {
 // serveShop is the page for people: what is in stock, and a button to buy one.
 func (s *Store) serveShop(run *run, q *request) (*reply, error) {
 	query, _ := url.ParseQuery(q.query)
-	prefix := ""
-	if u, err := url.Parse(s.o.HomeURL); err == nil {
-		prefix = strings.TrimSuffix(u.Path, "/")
-	}
+	prefix := s.prefix()
 	switch {
 	case q.path == "/shop/buy" && q.method == http.MethodPost:
 		return s.buy(run, q, prefix)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -157,6 +158,15 @@ func (s *Store) homeURL(https bool) string {
 		return "https://" + rest
 	}
 	return "http://" + rest
+}
+
+// prefix is the path of the site's address, in front of every route.
+func (s *Store) prefix() string {
+	u, err := url.Parse(s.o.HomeURL)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSuffix(u.Path, "/")
 }
 
 // https tells whether PHP takes the request for https: TLS here, or a proxy that says so.
