@@ -307,7 +307,9 @@ func (t *turn) unbind(p stock.Placement, why string) error {
 // save writes what a transition left and plans every store of the pool when the pool moved.
 func (t *turn) save(pool stock.Pool, p stock.Placement, entries []stock.Entry) error {
 	for _, e := range entries {
-		e.At = t.now
+		if e.At.IsZero() {
+			e.At = t.now
+		}
 		if err := t.tx.Append(e); err != nil {
 			return err
 		}

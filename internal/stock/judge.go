@@ -21,6 +21,8 @@ const (
 	near = time.Second
 	// feedWindow is how close in time edits must be to look like one feed.
 	feedWindow = time.Hour
+	// feedBlur is how long before its proof an edit can have happened.
+	feedBlur = 2 * time.Minute
 	// recoveryGuard is how much older than the newest push an order must be to have reached the other stores.
 	recoveryGuard = time.Minute
 )
@@ -144,7 +146,7 @@ func enrol(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, k Kind,
 		}
 	}
 	e := p.entry(k, 0, why)
-	e.Quantity = s.Quantity
+	e.Quantity, e.At = s.Quantity, s.Window.To
 	switch {
 	case pol.Master && !pool.Set:
 		e.Delta, e.Units = s.Quantity-pool.Units, s.Quantity
@@ -359,7 +361,7 @@ func part(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, knownOrd
 		e.Evidence += "; a push went unanswered shortly before"
 	}
 	entries := []Entry{}
-	if stop := p.feed(pool, d, s.Quantity, now); stop != "" {
+	if stop := p.feed(pool, d, s, lines, now); stop != "" {
 		pool.Stopped = stop
 		f := p.entry(Feed, d, stop)
 		f.Conflict = true
@@ -375,27 +377,33 @@ func part(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, knownOrd
 }
 
 // feed remembers an edit and tells whether it looks like a feed writing absolute numbers: the same number in
-// two stores within an hour, or one store undoing our pushes again and again.
-func (p *Placement) feed(pool *Pool, d, to int64, now time.Time) string {
+// two stores within an hour, or one store undoing our pushes again and again. Sales between the edit and its
+// proof blur the number by what they took.
+func (p *Placement) feed(pool *Pool, d int64, s Sample, lines []Line, now time.Time) string {
 	pool.Edits = slices.DeleteFunc(pool.Edits, func(e EditMark) bool { return now.Sub(e.At) > feedWindow })
-	undid := false
+	mark := EditMark{Store: p.Store, To: s.Quantity, At: now}
 	for _, m := range p.Pushes {
-		undid = undid || m.Units == -d
+		mark.Undid = mark.Undid || m.Units == -d
 	}
-	times := 0
+	for _, l := range lines {
+		if s.Window.From.Sub(later(l.Created, l.Changed)) < feedBlur {
+			mark.Blur += max(l.Units, -l.Units, l.Before, -l.Before)
+		}
+	}
+	undone := 0
 	why := ""
 	for _, e := range pool.Edits {
-		if e.Store != p.Store && e.To == to {
-			why = fmt.Sprintf("two stores were set to %d within an hour", to)
+		if apart := e.To - mark.To; e.Store != p.Store && max(apart, -apart) <= e.Blur+mark.Blur {
+			why = fmt.Sprintf("stores %s and %s were set to about %d within an hour", e.Store, p.Store, mark.To)
 		}
 		if e.Store == p.Store && e.Undid {
-			times++
+			undone++
 		}
 	}
-	if undid && times >= 1 {
+	if mark.Undid && undone >= 1 {
 		why = "edits keep undoing our pushes"
 	}
-	pool.Edits = append(pool.Edits, EditMark{Store: p.Store, To: to, Undid: undid, At: now})
+	pool.Edits = append(pool.Edits, mark)
 	if len(pool.Edits) > maxPushMarks {
 		pool.Edits = pool.Edits[1:]
 	}

@@ -181,8 +181,10 @@ type Pool struct {
 
 // EditMark remembers that a store's quantity was set by hand or by a feed.
 type EditMark struct {
-	Store string    `json:"store"`
-	To    int64     `json:"to"`
+	Store string `json:"store"`
+	To    int64  `json:"to"`
+	// Blur is by how many units sales may have moved To since the edit.
+	Blur  int64     `json:"blur,omitempty"`
 	Undid bool      `json:"undid,omitempty"`
 	At    time.Time `json:"at"`
 }
@@ -266,7 +268,8 @@ type Entry struct {
 	// Evidence says why, in a sentence for people: ids, dates and units, nothing else.
 	Evidence string
 	Conflict bool
-	// At is the agent's time; the caller fills it in.
+	// At is when it held: of a baseline, the time of its reading on the store's clock; otherwise the caller
+	// fills in the agent's time.
 	At time.Time
 }
 

@@ -1,0 +1,314 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"stocksync.dev/stocksync/internal/engine"
+	"stocksync.dev/stocksync/internal/stock"
+)
+
+// shop is a WooCommerce store as measured (docs/algebra.md): orders change the stock atomically, relative
+// writes read, pause and set, the marker is committed before the quantity, lists read quantities first and
+// markers later, and a request goes on after its client gave up.
+type shop struct {
+	w      *world
+	id     string
+	items  map[int64]*item
+	orders map[int64]*order
+	nextID int64
+	down   bool
+	// own are the changes the shop made by itself, the truth the pool is compared with.
+	own []change
+	// slowLines delays `_reduced_stock` by this much.
+	slowLines time.Duration
+	backup    *shop
+}
+
+type item struct {
+	ref      stock.Ref
+	sku      string
+	quantity int64
+	markers  stock.Markers
+	modified time.Time
+	deleted  bool
+}
+
+type order struct {
+	id                int64
+	created, modified time.Time
+	object            int64
+	units, reduced    int64
+	trashed           bool
+}
+
+type change struct {
+	at     time.Time
+	object int64
+	delta  int64
+}
+
+func second(t time.Time) time.Time { return t.Truncate(time.Second) }
+
+func (s *shop) sorted() []*item {
+	var out []*item
+	for _, it := range s.items {
+		if !it.deleted {
+			out = append(out, it)
+		}
+	}
+	slices.SortFunc(out, func(a, b *item) int { return int(a.ref.Object() - b.ref.Object()) })
+	return out
+}
+
+func (s *shop) moved(it *item, delta int64) {
+	it.modified = second(s.w.now)
+	s.own = append(s.own, change{s.w.now, it.ref.Object(), delta})
+}
+
+// sell places an order; its stock falls a little later, and the line says so later still.
+func (s *shop) sell(object, units int64) {
+	s.nextID++
+	o := &order{id: s.nextID, created: second(s.w.now), modified: second(s.w.now), object: object, units: units}
+	s.orders[o.id] = o
+	s.w.meet("sale", s)
+	s.w.after(s.w.between(0, 150*time.Millisecond), func() { s.take(o, units) })
+}
+
+func (s *shop) take(o *order, units int64) {
+	it := s.items[o.object]
+	it.quantity -= units
+	s.moved(it, -units)
+	s.w.after(s.w.between(18*time.Millisecond, 32*time.Millisecond)+s.slowLines, func() { o.reduced += units })
+}
+
+// giveBack cancels or refunds units of an order that holds them.
+func (s *shop) giveBack(o *order, units int64) {
+	o.modified = second(s.w.now)
+	s.w.meet("refund", s)
+	s.w.after(s.w.between(0, 100*time.Millisecond), func() { s.take(o, -units) })
+}
+
+func (s *shop) trash(o *order) {
+	o.trashed, o.modified = true, second(s.w.now)
+	s.w.meet("trash", s)
+}
+
+// edit sets the quantity as a person or a feed does.
+func (s *shop) edit(object, to int64) bool {
+	it := s.items[object]
+	if it.quantity == to {
+		return false
+	}
+	s.moved(it, to-it.quantity)
+	it.quantity = to
+	s.w.meet("edit", s)
+	return true
+}
+
+func (s *shop) snapshot() {
+	b := &shop{items: map[int64]*item{}, orders: map[int64]*order{}}
+	for id, it := range s.items {
+		c := *it
+		b.items[id] = &c
+	}
+	for id, o := range s.orders {
+		c := *o
+		b.orders[id] = &c
+	}
+	s.backup = b
+}
+
+func (s *shop) restore() {
+	b := s.backup
+	s.snapshot()
+	s.items, s.orders, s.backup = b.items, b.orders, nil
+	s.w.meet("restore", s)
+}
+
+// link is one agent's way to a shop: an engine.Driver with a network in between.
+type link struct {
+	w *world
+	s *shop
+	a *agent
+}
+
+var errCut = &engine.Fault{Reason: "ServerError", Message: "the connection was cut"}
+
+// call sends a request: serve runs at the shop when it arrives and calls reply when it is done there, maybe
+// long after the caller gave up.
+func (l *link) call(ctx context.Context, write bool, serve func(reply func())) (stock.Window, error) {
+	w := l.w
+	if ctx.Err() != nil {
+		return stock.Window{}, &engine.Fault{Reason: "Cancelled", Unsent: true}
+	}
+	if l.s.down || w.roll(w.faults.refuse) {
+		w.meet("refused", l.s)
+		l.wait(w.between(5*time.Millisecond, 50*time.Millisecond))
+		return stock.Window{}, &engine.Fault{Reason: "Unreachable", Message: "connection refused", Unsent: true}
+	}
+	there, back := w.between(5*time.Millisecond, 60*time.Millisecond), w.between(5*time.Millisecond, 60*time.Millisecond)
+	lostAnswer := w.roll(w.faults.cut)
+	if write && w.roll(w.faults.late) {
+		there = w.between(time.Second, 10*time.Minute)
+		w.meet("late", l.s)
+	}
+	if !write && w.roll(w.faults.slow) {
+		there = w.between(time.Second, 20*time.Second)
+	}
+	began := w.now
+	answered := false
+	var date time.Time
+	w.sched.block(func(wake func()) {
+		w.after(there, func() {
+			serve(func() {
+				if lostAnswer {
+					w.meet("answer lost", l.s)
+					return
+				}
+				date = second(w.now)
+				w.after(back, func() { answered = true; wake() })
+			})
+		})
+		w.after(30*time.Second, wake)
+	})
+	if ctx.Err() != nil || !answered {
+		return stock.Window{}, errCut
+	}
+	return stock.Window{From: date.Add(began.Sub(w.now)), To: date.Add(time.Second)}, nil
+}
+
+func (l *link) wait(d time.Duration) {
+	l.w.sched.block(func(wake func()) { l.w.after(d, wake) })
+}
+
+// list reads all quantities at once and the markers row by row, later.
+func (l *link) list(ctx context.Context, want func(*item) bool) (engine.Page, error) {
+	var page engine.Page
+	w, err := l.call(ctx, false, func(reply func()) {
+		pause := 60 * time.Millisecond
+		for _, it := range l.s.sorted() {
+			if !want(it) {
+				continue
+			}
+			i := len(page.Items)
+			page.Items = append(page.Items, engine.Item{Ref: it.ref, SKUs: []string{it.sku}, Managed: engine.Own, Quantity: it.quantity, Modified: it.modified})
+			l.w.after(pause, func() { page.Items[i].Markers = it.markers })
+			pause += time.Millisecond
+		}
+		l.w.after(pause, reply)
+	})
+	page.Window = w
+	return page, err
+}
+
+func (l *link) Catalogue(ctx context.Context, _ string) (engine.Page, error) {
+	return l.list(ctx, func(*item) bool { return true })
+}
+
+func (l *link) Modified(ctx context.Context, since time.Time, _ string) (engine.Page, error) {
+	return l.list(ctx, func(it *item) bool { return it.modified.After(second(since)) })
+}
+
+func (l *link) Read(ctx context.Context, refs []stock.Ref) (engine.Page, error) {
+	page, err := l.list(ctx, func(it *item) bool { return slices.Contains(refs, it.ref) })
+	for _, ref := range refs {
+		if !slices.ContainsFunc(page.Items, func(i engine.Item) bool { return i.Ref == ref }) && err == nil {
+			page.Gone = append(page.Gone, ref)
+		}
+	}
+	return page, err
+}
+
+func (l *link) Orders(ctx context.Context, q engine.OrderQuery) (engine.OrderPage, error) {
+	var page engine.OrderPage
+	w, err := l.call(ctx, false, func(reply func()) {
+		var ids []int64
+		for id, o := range l.s.orders {
+			if o.trashed == q.Trashed && ((q.IDs == nil && o.modified.After(second(q.Since))) || slices.Contains(q.IDs, id)) {
+				ids = append(ids, id)
+			}
+		}
+		slices.Sort(ids)
+		for _, id := range ids {
+			o := l.s.orders[id]
+			page.Orders = append(page.Orders, engine.Order{ID: id, Created: o.created, Modified: o.modified,
+				Lines: []engine.OrderLine{{ID: id, Product: o.object, Units: o.reduced}}})
+		}
+		l.w.after(40*time.Millisecond, reply)
+	})
+	page.Window = w
+	return page, err
+}
+
+// Push runs the batch item by item: read, marker, date, quantity, with pauses between them.
+func (l *link) Push(ctx context.Context, pushes []engine.Push) []engine.Result {
+	results := make([]engine.Result, len(pushes))
+	for i := range results {
+		results[i].Err = errCut
+	}
+	death := -1
+	if l.w.roll(l.w.faults.death) {
+		death = l.w.rng.IntN(len(pushes))
+	}
+	l.w.writes = append(l.w.writes, write{l.w.now, l.s.id, l.a.ledgerID})
+	var answers []engine.Result
+	w, err := l.call(ctx, true, func(reply func()) { l.serve(pushes, 0, death, &answers, reply) })
+	if err != nil {
+		var f *engine.Fault
+		errors.As(err, &f)
+		for i := range results {
+			results[i].Err = f
+		}
+		return results
+	}
+	for i := range answers {
+		answers[i].Window = w
+	}
+	return answers
+}
+
+func (l *link) serve(pushes []engine.Push, i, death int, answers *[]engine.Result, reply func()) {
+	if i == len(pushes) {
+		reply()
+		return
+	}
+	p, w := pushes[i], l.w
+	it := l.s.items[p.Ref.Object()]
+	next := func() { l.serve(pushes, i+1, death, answers, reply) }
+	if it == nil || it.deleted {
+		*answers = append(*answers, engine.Result{Gone: true})
+		w.after(5*time.Millisecond, next)
+		return
+	}
+	quantity, seen := it.quantity+p.Units, it.markers
+	w.after(w.between(5*time.Millisecond, 15*time.Millisecond), func() {
+		it.markers[p.Slot] = p.Marker
+		seen[p.Slot] = p.Marker
+		if i == death {
+			w.meet("death", l.s)
+			return
+		}
+		lock := time.Duration(0)
+		if w.roll(w.faults.lock) {
+			lock = w.between(time.Second, 99*time.Second)
+			w.meet("lock", l.s)
+		}
+		modified := second(w.now)
+		w.after(w.between(4*time.Millisecond, 10*time.Millisecond)+lock, func() {
+			if racing := it.quantity + p.Units - quantity; racing != 0 {
+				w.meet("overwritten", l.s)
+			}
+			it.modified, it.quantity = modified, quantity
+			*answers = append(*answers, engine.Result{Item: &engine.Item{Ref: p.Ref, SKUs: []string{it.sku}, Managed: engine.Own, Quantity: quantity, Markers: seen, Modified: modified}})
+			w.after(2*time.Millisecond, next)
+		})
+	})
+}
+
+var _ engine.Driver = (*link)(nil)
+
+func newRand(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 7)) }

@@ -1,0 +1,486 @@
+package engine_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"stocksync.dev/stocksync/internal/engine"
+	"stocksync.dev/stocksync/internal/ledger"
+	"stocksync.dev/stocksync/internal/stock"
+)
+
+var (
+	seedFlag  = flag.Uint64("seed", 0, "replay this one seed of the simulation and print its story")
+	seedsFlag = flag.Uint64("seeds", 0, "run this many seeds of the simulation instead of the usual number")
+	storyFlag = flag.String("story", "", "run only this story of the simulation")
+)
+
+// start is when every simulated world begins.
+var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// faults are the chances of trouble per request.
+type faults struct{ late, cut, death, lock, refuse, slow float64 }
+
+// story is a kind of world: which troubles it has.
+type story struct {
+	name    string
+	faults  faults
+	crashes bool
+	lose    bool // the ledger, under load
+	restore bool
+	edits   bool
+	feeds   bool
+	joins   bool // children come and go
+	twins   bool // a second agent with another ledger
+	trash   bool
+	slow    bool // order lines seconds late
+}
+
+var stories = []story{
+	{name: "calm"},
+	{name: "network", faults: faults{late: .02, cut: .02, death: .01, lock: .005, refuse: .03, slow: .02}, trash: true},
+	{name: "late", faults: faults{late: .15}},
+	{name: "crash", crashes: true, faults: faults{late: .02, cut: .02, death: .02}},
+	{name: "lost ledger", lose: true, faults: faults{cut: .01}},
+	{name: "restore", restore: true},
+	{name: "edits", edits: true, trash: true, faults: faults{late: .02, cut: .01}},
+	{name: "feeds", feeds: true},
+	{name: "joins", joins: true, faults: faults{cut: .01}},
+	{name: "twins", twins: true},
+	{name: "slow plugins", slow: true, trash: true, faults: faults{cut: .01, late: .01}},
+	{name: "everything", faults: faults{late: .03, cut: .03, death: .02, lock: .01, refuse: .03, slow: .03}, crashes: true, edits: true, joins: true, trash: true, slow: true},
+}
+
+// world is one simulated run.
+type world struct {
+	*sched
+	t      testing.TB
+	rng    *rand.Rand
+	story  story
+	faults faults
+	shops  []*shop
+	skus   int
+	agents []*agent
+	writes []write
+	met    map[string]int
+	// joined is when a store last came into the topology, fed the SKUs that a feed wrote into several shops.
+	joined map[string]time.Time
+	based  map[string]time.Time
+	fed    map[int64]bool
+	tell   bool
+}
+
+type write struct {
+	at    time.Time
+	store string
+	by    string
+}
+
+// agent is one process: a crash ends it, and only its ledger goes on.
+type agent struct {
+	w        *world
+	ledgerID string
+	ledger   *ledger.Memory
+	engine   *engine.Engine
+	cancel   context.CancelFunc
+	ctx      context.Context
+	procs    []*proc
+	stores   []string
+}
+
+// fenced refuses a dead process's writes.
+type fenced struct {
+	*ledger.Memory
+	a *agent
+}
+
+func (f fenced) Update(_ context.Context, fn func(engine.Tx) error) error {
+	return f.Memory.Update(f.a.ctx, fn)
+}
+
+func (w *world) between(a, b time.Duration) time.Duration {
+	return a + time.Duration(w.rng.Int64N(int64(b-a)))
+}
+func (w *world) roll(p float64) bool { return p > 0 && w.rng.Float64() < p }
+
+// meet counts that a fault met a state.
+func (w *world) meet(what string, s *shop) {
+	w.met[what]++
+	if w.tell {
+		fmt.Printf("%s %-12s %s\n", w.now.Format("15:04:05.000"), what, s.id)
+	}
+}
+
+const firstObject = 100
+
+func newWorld(t testing.TB, seed uint64, st story) *world {
+	w := &world{sched: newSched(start), t: t, rng: newRand(seed), story: st, met: map[string]int{}, joined: map[string]time.Time{},
+		based: map[string]time.Time{}, fed: map[int64]bool{}, tell: *seedFlag != 0}
+	n := 2 + w.rng.IntN(3)
+	if w.rng.IntN(10) == 0 {
+		n = 8
+	}
+	w.skus = 1 + w.rng.IntN(3)
+	for i := range n {
+		s := &shop{w: w, id: fmt.Sprintf("s%d", i), items: map[int64]*item{}, orders: map[int64]*order{}, nextID: 1000}
+		if st.slow {
+			s.slowLines = w.between(0, 4*time.Second)
+		}
+		for k := range w.skus {
+			id := int64(firstObject + k)
+			s.items[id] = &item{ref: stock.Ref{Product: id}, sku: fmt.Sprintf("SKU-%d", k), quantity: int64(20 * (k + 1)), modified: start}
+		}
+		w.shops = append(w.shops, s)
+	}
+	return w
+}
+
+func (w *world) boot(ledgerID string, mem *ledger.Memory, stores []string) *agent {
+	a := &agent{w: w, ledgerID: ledgerID, ledger: mem, stores: stores}
+	a.ctx, a.cancel = context.WithCancel(context.Background())
+	a.engine = engine.New(fenced{mem, a}, ledgerID, clock{w.sched, a}, logr.Discard())
+	a.configure(stores)
+	a.engine.Start(a.ctx)
+	w.agents = append(w.agents, a)
+	return a
+}
+
+func (a *agent) configure(stores []string) {
+	a.stores = stores
+	var list []engine.Store
+	for _, s := range a.w.shops {
+		if !slices.Contains(stores, s.id) {
+			continue
+		}
+		if a.w.joined[s.id].IsZero() {
+			a.w.joined[s.id] = a.w.now
+		}
+		list = append(list, engine.Store{ID: s.id, Mode: engine.Sync, Policy: stock.Policy{Master: s.id == "s0"},
+			MinInterval: 5 * time.Second, MaxLoad: .02, Driver: &link{w: a.w, s: s, a: a}})
+	}
+	if err := a.engine.Configure(a.ctx, list); err != nil {
+		a.w.t.Fatal(err)
+	}
+}
+
+// crash ends the process between any two of its steps.
+func (a *agent) crash() {
+	a.note()
+	a.cancel()
+	for _, p := range a.procs {
+		epoch := p.epoch
+		a.w.at(a.w.now, func() { a.w.wake(p, epoch) })
+	}
+	a.w.met["crash"]++
+}
+
+// note remembers when each placement's first baseline was taken: what a shop did before is not the pool's.
+func (a *agent) note() {
+	for k := range a.w.skus {
+		rows, err := a.ledger.History(context.Background(), int64(k+1), 0)
+		if err != nil {
+			a.w.t.Fatal(err)
+		}
+		for _, r := range slices.Backward(rows) {
+			name := fmt.Sprintf("%s/%s", r.Store, r.SKU)
+			if r.Kind == stock.Baselined && a.w.based[name].Before(a.w.joined[r.Store]) {
+				a.w.based[name] = r.At
+			}
+		}
+	}
+}
+
+func (w *world) all() []string {
+	var ids []string
+	for _, s := range w.shops {
+		ids = append(ids, s.id)
+	}
+	return ids
+}
+
+// play runs the whole story: enrolment, ten minutes of trouble, then quiet.
+func (w *world) play() *agent {
+	const ledgerID = "00000000000000000000000000000001"
+	stores := w.all()
+	late := ""
+	if w.story.joins && len(stores) > 2 {
+		late = stores[len(stores)-1]
+		stores = stores[:len(stores)-1]
+	}
+	a := w.boot(ledgerID, ledger.NewMemory(), stores)
+	w.run(start.Add(70 * time.Second))
+	w.faults = w.story.faults
+	end := w.now.Add(10 * time.Minute)
+	for _, s := range w.shops {
+		if s.id != late {
+			w.shoppers(s, w.now, end)
+		}
+	}
+	reboot := func(mem *ledger.Memory) {
+		stores := a.stores
+		a.crash()
+		w.after(w.between(time.Second, 30*time.Second), func() { a = w.boot(ledgerID, mem, stores) })
+	}
+	if w.story.crashes {
+		for range 1 + w.rng.IntN(4) {
+			w.at(w.now.Add(w.between(0, 9*time.Minute)), func() { reboot(a.ledger) })
+		}
+	}
+	if w.story.lose {
+		w.at(w.now.Add(w.between(time.Minute, 8*time.Minute)), func() { w.met["ledger lost"]++; reboot(ledger.NewMemory()) })
+	}
+	if w.story.restore {
+		s := w.shops[w.rng.IntN(len(w.shops))]
+		at := w.between(time.Minute, 8*time.Minute)
+		w.at(w.now.Add(at), s.snapshot)
+		w.at(w.now.Add(at+w.between(time.Second, 100*time.Second)), s.restore)
+	}
+	if w.story.twins {
+		w.at(w.now.Add(w.between(0, 5*time.Minute)), func() {
+			w.met["second agent"]++
+			w.boot("00000000000000000000000000000002", ledger.NewMemory(), a.stores)
+		})
+	}
+	if w.story.feeds {
+		w.at(w.now.Add(w.between(time.Minute, 8*time.Minute)), w.feed)
+	}
+	if late != "" {
+		w.after(w.between(0, 2*time.Minute), func() {
+			w.met["child added"]++
+			a.configure(w.all())
+			s := w.shops[len(w.shops)-1]
+			w.shoppers(s, w.now, w.now.Add(3*time.Minute))
+			w.after(5*time.Minute, func() {
+				w.met["child removed"]++
+				a.note()
+				a.configure(w.all()[:len(w.shops)-1])
+			})
+		})
+	}
+	w.run(end)
+	w.faults = faults{}
+	for _, s := range w.shops {
+		s.down = false
+	}
+	w.run(end.Add(45 * time.Minute))
+	a.note()
+	return a
+}
+
+// shoppers sells, refunds and edits in a shop until the end.
+func (w *world) shoppers(s *shop, from, end time.Time) {
+	mean := w.between(500*time.Millisecond, 20*time.Second)
+	var next func()
+	next = func() {
+		if !w.now.Before(end) {
+			return
+		}
+		object := firstObject + w.rng.Int64N(int64(w.skus))
+		switch n := w.rng.IntN(100); {
+		case n < 80:
+			s.sell(object, 1+w.rng.Int64N(3))
+		case n < 90:
+			w.withOrder(s, func(o *order) { s.giveBack(o, 1+w.rng.Int64N(o.reduced)) })
+		case n < 93 && w.story.trash:
+			w.withOrder(s, s.trash)
+		case n < 95 && w.story.edits:
+			s.edit(object, s.items[object].quantity+w.rng.Int64N(15)-5)
+		case n < 96 && w.story.faults.refuse > 0 && !s.down:
+			s.down = true
+			w.met["outage"]++
+			w.after(w.between(time.Second, 3*time.Minute), func() { s.down = false })
+		}
+		w.after(w.between(mean/10, 2*mean), next)
+	}
+	w.at(from.Add(w.between(0, mean)), next)
+}
+
+func (w *world) withOrder(s *shop, fn func(*order)) {
+	for _, id := range slices.Sorted(maps.Keys(s.orders)) {
+		if o := s.orders[id]; o.reduced > 0 && !o.trashed && w.rng.IntN(4) == 0 {
+			fn(o)
+			return
+		}
+	}
+}
+
+// feed writes the same number into every shop within seconds.
+func (w *world) feed() {
+	object, to := int64(firstObject), int64(50+w.rng.IntN(50))
+	changed := 0
+	for _, s := range w.shops {
+		w.after(w.between(0, 3*time.Second), func() {
+			if s.edit(object, to) {
+				changed++
+			}
+			if changed == 2 {
+				w.fed[object] = true
+				w.met["feed"]++
+			}
+		})
+	}
+}
+
+// verdict is what the checker found.
+type verdict struct {
+	silent    []string
+	conflicts int
+	sales     int
+}
+
+// check compares what every store shows with the sum of everything that happened.
+func (w *world) check(a *agent) verdict {
+	var v verdict
+	ctx := context.Background()
+	rows, err := a.ledger.Conflicts(ctx)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	v.conflicts = len(rows)
+	for _, s := range w.shops {
+		for _, c := range s.own {
+			if c.delta < 0 {
+				v.sales++
+			}
+		}
+	}
+	claimed := map[string]bool{}
+	for _, r := range rows {
+		if r.Kind == stock.Claimed {
+			claimed[r.Store] = true
+		}
+	}
+	for k := range w.skus {
+		object, sku := int64(firstObject+k), fmt.Sprintf("SKU-%d", k)
+		expected := int64(20 * (k + 1))
+		for _, s := range w.shops {
+			based := w.based[s.id+"/"+sku]
+			if based.IsZero() {
+				continue
+			}
+			for _, c := range s.own {
+				if c.object == object && c.at.After(based) {
+					expected += c.delta
+				}
+			}
+		}
+		excused, kinds := int64(0), []string{}
+		stopped := false
+		for _, r := range rows {
+			if stock.KeyOf(r.SKU) == stock.KeyOf(sku) {
+				excused += max(r.Units, -r.Units)
+				stopped = stopped || r.Kind == stock.Feed
+				kinds = append(kinds, fmt.Sprintf("%s %s %+d", r.Store, r.Kind, r.Units))
+			}
+		}
+		if stopped {
+			continue
+		}
+		if w.fed[object] {
+			v.silent = append(v.silent, fmt.Sprintf("%s: a feed wrote it in several shops and nobody was told", sku))
+			continue
+		}
+		var pool stock.Pool
+		if err := a.ledger.View(ctx, func(tx engine.Tx) (err error) { pool, err = tx.Pool(int64(k + 1)); return err }); err != nil {
+			v.silent = append(v.silent, err.Error())
+			continue
+		}
+		if off := pool.Units - expected; max(off, -off) > excused {
+			v.silent = append(v.silent, fmt.Sprintf("%s: the pool says %d, truth is %d; rows: %s", sku, pool.Units, expected, strings.Join(kinds, ", ")))
+		}
+		for _, id := range a.stores {
+			i := slices.Index(w.all(), id)
+			if q := w.shops[i].items[object].quantity; q != pool.Units && !claimed[id] {
+				v.silent = append(v.silent, fmt.Sprintf("%s: %s shows %d, the pool says %d; rows: %s", sku, id, q, pool.Units, strings.Join(kinds, ", ")))
+			}
+		}
+	}
+	return v
+}
+
+func simulate(t testing.TB, seed uint64, st story) (verdict, map[string]int) {
+	w := newWorld(t, seed, st)
+	a := w.play()
+	v := w.check(a)
+	if w.tell {
+		for k := range w.skus {
+			rows, _ := a.ledger.History(context.Background(), int64(k+1), 0)
+			for _, r := range slices.Backward(rows) {
+				fmt.Printf("%s %-9s %-4s %-6s L%+d units %+d q %d attempt %d conflict %v %s\n", r.At.Format("15:04:05.000"), r.Kind, r.Store, r.SKU, r.Delta, r.Units, r.Quantity, r.Attempt, r.Conflict, r.Evidence)
+			}
+		}
+	}
+	for _, a := range w.agents {
+		if a.ctx.Err() == nil {
+			a.crash()
+		}
+	}
+	w.run(w.now.Add(time.Second))
+	return v, w.met
+}
+
+// TestSimulation runs seeds of every story in virtual time: after quiet every store shows the pool, and the
+// pool is the sum of all that happened, or conflict rows name the SKU and at least the units it is off by.
+func TestSimulation(t *testing.T) {
+	t.Parallel()
+	seeds := uint64(40)
+	if *seedsFlag > 0 {
+		seeds = max(1, *seedsFlag/uint64(len(stories)))
+	}
+	for _, st := range stories {
+		if *storyFlag != "" && *storyFlag != st.name {
+			continue
+		}
+		t.Run(st.name, func(t *testing.T) {
+			t.Parallel()
+			first, last := uint64(1), seeds
+			if *seedFlag != 0 {
+				first, last = *seedFlag, *seedFlag
+			}
+			var mu sync.Mutex
+			met := map[string]int{}
+			sales, conflicts, failed := 0, 0, 0
+			var wg sync.WaitGroup
+			todo := make(chan uint64)
+			for range max(1, runtime.GOMAXPROCS(0)/2) {
+				wg.Go(func() {
+					for seed := range todo {
+						v, m := simulate(t, seed, st)
+						mu.Lock()
+						for k, n := range m {
+							met[k] += n
+						}
+						sales, conflicts = sales+v.sales, conflicts+v.conflicts
+						if len(v.silent) > 0 {
+							failed++
+							t.Errorf("seed %d: %s\n  replay: go test ./internal/engine -run 'TestSimulation' -story '%s' -seed %d -v", seed, strings.Join(v.silent, "\n  "), st.name, seed)
+						}
+						mu.Unlock()
+					}
+				})
+			}
+			for seed := first; seed <= last; seed++ {
+				todo <- seed
+			}
+			close(todo)
+			wg.Wait()
+			var counts []string
+			for _, k := range slices.Sorted(maps.Keys(met)) {
+				counts = append(counts, fmt.Sprintf("%s %d", k, met[k]))
+			}
+			t.Logf("%d seeds, %d own changes, %.1f conflict rows per 1,000, %d silent errors; met: %s",
+				last-first+1, sales, 1000*float64(conflicts)/float64(max(1, sales)), failed, strings.Join(counts, ", "))
+		})
+	}
+}
