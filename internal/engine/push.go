@@ -69,10 +69,11 @@ func (l *lane) answered(ctx context.Context, st Store, pools []int64, sent []sto
 	moved, acked := false, false
 	err := l.e.ledger.Update(context.WithoutCancel(ctx), func(tx Tx) error {
 		out, failure, recheck, moved, acked = newEffects(), nil, map[int64]stock.Ref{}, false, false
-		proven, err := tx.Value(st.ID, "relative")
+		relative, err := tx.Value(st.ID, valueRelative)
 		if err != nil {
 			return err
 		}
+		proven := relative == relativeWorks
 		t := l.turn(tx, st, out)
 		for i, r := range results {
 			p, bound, err := tx.Placement(st.ID, pools[i])
@@ -117,8 +118,11 @@ func (l *lane) answered(ctx context.Context, st Store, pools []int64, sent []sto
 				stock.Unsent(&p, sent[i].ID)
 				p.Disenroll(string(stock.Unmanaged))
 				recheck[p.Pool] = p.Ref
-			case proven == "" && r.Item.Quantity == before.Shown:
+			case !proven && r.Item.Quantity == before.Shown:
 				// Until a push has moved a quantity here, this store may ignore relative updates: proof decides.
+				if err := tx.SetValue(st.ID, valueRelative, suspect(sent[i].ID)); err != nil {
+					return err
+				}
 				entries = stock.Merge(&pool, &p, reading, t.e.ledgerID, st.Policy, t.now)
 			default:
 				moved = true
@@ -129,8 +133,8 @@ func (l *lane) answered(ctx context.Context, st Store, pools []int64, sent []sto
 				return err
 			}
 		}
-		if moved && proven == "" {
-			return tx.SetValue(st.ID, "relative", "works")
+		if moved && !proven {
+			return tx.SetValue(st.ID, valueRelative, relativeWorks)
 		}
 		return nil
 	})

@@ -149,14 +149,14 @@ func (e *Engine) adopt(ctx context.Context, st Store) error {
 		if err != nil {
 			return err
 		}
-		relative, err := tx.Value(st.ID, "relative")
+		relative, err := tx.Value(st.ID, valueRelative)
 		if err != nil {
 			return err
 		}
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		if l := e.lanes[st.ID]; l != nil {
-			l.state.ClaimedBy, l.state.RelativeUnsupported = claimed, relative == "ignored"
+			l.state.ClaimedBy, l.state.RelativeUnsupported = claimed, relative == relativeIgnored
 		}
 		return nil
 	})

@@ -170,7 +170,7 @@ func (a *agent) configure(stores []string) {
 			MinInterval: 5 * time.Second, MaxLoad: .02, Driver: &link{w: a.w, s: s, a: a}})
 	}
 	if err := a.engine.Configure(a.ctx, list); err != nil {
-		a.w.t.Fatal(err)
+		a.w.t.Error(err)
 	}
 }
 
@@ -190,7 +190,7 @@ func (a *agent) note() {
 	for k := range a.w.skus {
 		rows, err := a.ledger.History(context.Background(), int64(k+1), 0)
 		if err != nil {
-			a.w.t.Fatal(err)
+			a.w.t.Error(err)
 		}
 		for _, r := range slices.Backward(rows) {
 			name := fmt.Sprintf("%s/%s", r.Store, r.SKU)
@@ -228,9 +228,17 @@ func (w *world) play() *agent {
 		}
 	}
 	reboot := func(mem *ledger.Memory) {
-		stores := a.stores
+		if a.ctx.Err() != nil {
+			return
+		}
 		a.crash()
 		w.after(w.between(time.Second, 30*time.Second), func() { a = w.boot(ledgerID, mem, stores) })
+	}
+	configure := func(ids []string) {
+		stores = ids
+		if a.ctx.Err() == nil {
+			a.configure(ids)
+		}
 	}
 	if w.story.crashes {
 		for range 1 + w.rng.IntN(4) {
@@ -258,14 +266,21 @@ func (w *world) play() *agent {
 	if late != "" {
 		w.after(w.between(0, 2*time.Minute), func() {
 			w.met["child added"]++
-			a.configure(w.all())
+			configure(w.all())
 			s := w.shops[len(w.shops)-1]
 			w.shoppers(s, w.now, w.now.Add(3*time.Minute))
-			w.after(5*time.Minute, func() {
+			// What a store did unseen before it left is nobody's: it leaves when all of it was seen.
+			var leave func()
+			leave = func() {
+				if !w.seen(a, s) {
+					w.after(20*time.Second, leave)
+					return
+				}
 				w.met["child removed"]++
 				a.note()
-				a.configure(w.all()[:len(w.shops)-1])
-			})
+				configure(w.all()[:len(w.shops)-1])
+			}
+			w.after(5*time.Minute, leave)
 		})
 	}
 	w.run(end)
@@ -276,6 +291,23 @@ func (w *world) play() *agent {
 	w.run(end.Add(45 * time.Minute))
 	a.note()
 	return a
+}
+
+// seen tells whether the agent is up and has read all that happened in a shop.
+func (w *world) seen(a *agent, s *shop) bool {
+	last := s.own[max(0, len(s.own)-1):]
+	ok := a.ctx.Err() == nil && len(last) > 0
+	if !ok {
+		return a.ctx.Err() == nil && len(s.own) == 0
+	}
+	_ = a.ledger.View(context.Background(), func(tx engine.Tx) error {
+		all, err := tx.StorePlacements(s.id, 0, 0)
+		for _, p := range all {
+			ok = ok && !p.Restless() && p.ReadAt.After(last[0].at.Add(time.Minute))
+		}
+		return err
+	})
+	return ok
 }
 
 // shoppers sells, refunds and edits in a shop until the end.
@@ -345,7 +377,7 @@ func (w *world) check(a *agent) verdict {
 	ctx := context.Background()
 	rows, err := a.ledger.Conflicts(ctx)
 	if err != nil {
-		w.t.Fatal(err)
+		w.t.Error(err)
 	}
 	v.conflicts = len(rows)
 	for _, s := range w.shops {

@@ -369,25 +369,40 @@ func (l *lane) judgeOne(t *turn, id int64) (kept []stock.Sample, ask bool, err e
 	return kept, ask, t.save(pool, p, entries)
 }
 
-// relative concludes that a store ignores relative updates when the first push it ever answered left its
-// marker and moved nothing.
+// relative concludes that a store ignores relative updates when a push that it answered with its marker in
+// place and the quantity unmoved is proved not to have arrived.
 func (t *turn) relative(entries []stock.Entry) error {
 	for _, e := range entries {
 		if e.Kind != stock.Voided && e.Kind != stock.Arrived {
 			continue
 		}
-		proven, err := t.tx.Value(t.st.ID, "relative")
-		if err != nil || proven != "" {
+		state, err := t.tx.Value(t.st.ID, valueRelative)
+		if err != nil {
 			return err
 		}
-		verdict := "works"
-		if e.Kind == stock.Voided {
-			verdict, t.out.ignored = "ignored", true
+		if state != suspect(e.Attempt) {
+			continue
 		}
-		return t.tx.SetValue(t.st.ID, "relative", verdict)
+		verdict := relativeWorks
+		if e.Kind == stock.Voided {
+			verdict, t.out.ignored = relativeIgnored, true
+		}
+		if err := t.tx.SetValue(t.st.ID, valueRelative, verdict); err != nil {
+			return err
+		}
 	}
 	return nil
 }
+
+// What the ledger knows of a store's relative updates: nothing, that an attempt's answer looked ignored, or
+// the proof.
+const (
+	valueRelative   = "relative"
+	relativeWorks   = "works"
+	relativeIgnored = "ignored"
+)
+
+func suspect(attempt int64) string { return fmt.Sprintf("suspect %d", attempt) }
 
 // verify asks the store for the newest orders known of what is to be judged as an increase: in a shop
 // restored from a backup they are gone or older.

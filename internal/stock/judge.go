@@ -207,6 +207,11 @@ func decide(pool *Pool, p *Placement, samples []Sample, pol Policy) ([]Entry, bo
 	if !proof(samples, none) {
 		return nil, false
 	}
+	if len(fits) == 0 {
+		if t, ok := p.landed(last.Quantity, Seen); ok {
+			return p.overwrote(pool, t, last, pol), true
+		}
+	}
 	// Nothing explains it, or several things do: the lowest stock any of them allows.
 	lowest, highest := int64(0), int64(0)
 	for i, sum := range p.sums() {
@@ -237,6 +242,35 @@ func decide(pool *Pool, p *Placement, samples []Sample, pol Policy) ([]Entry, bo
 	e.Conflict = true
 	e.Delta = p.recount(pool, pol)
 	return []Entry{e}, true
+}
+
+// landed finds an unanswered attempt whose request, held up inside the shop, wrote what it had read long
+// before plus its units: exactly this quantity.
+func (p *Placement) landed(quantity int64, in AttemptState) (Attempt, bool) {
+	for _, t := range p.Attempts {
+		if t.State == in && t.Base+t.Units == quantity {
+			return t, true
+		}
+	}
+	return Attempt{}, false
+}
+
+// overwrote takes in such a landing: the orders are right and the shelf is wrong, the next push mends it.
+func (p *Placement) overwrote(pool *Pool, t Attempt, s Sample, pol Policy) []Entry {
+	was := p.Contained
+	p.Contained = s.Quantity - (p.Baseline - s.Taken)
+	p.Quantity = s.Quantity
+	p.Undecided = false
+	p.Attempts = slices.DeleteFunc(p.Attempts, func(o Attempt) bool { return o.ID == t.ID })
+	for i := range p.Attempts {
+		if p.Attempts[i].State == Seen {
+			p.Attempts[i].State = Void
+		}
+	}
+	e := p.entry(Lost, p.Contained-was, fmt.Sprintf("a push of %+d, held up in the shop, wrote %d over everything since; the next push sets the shelf right", t.Units, s.Quantity))
+	e.Attempt, e.Conflict = t.ID, true
+	e.Delta = p.recount(pool, pol)
+	return []Entry{e}
 }
 
 // sums are the distinct totals that subsets of the seen attempts can have contributed.
@@ -324,6 +358,9 @@ func part(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, knownOrd
 	d := s.byQuantity() - (p.Baseline - s.Taken)
 	if d == 0 {
 		return nil, true
+	}
+	if t, ok := p.landed(s.Quantity, Void); ok {
+		return p.overwrote(pool, t, s, pol), true
 	}
 	for i, t := range p.Attempts {
 		if (t.State == Void || t.State == Overwritten) && t.Units == d {

@@ -27,7 +27,7 @@ func Merge(pool *Pool, p *Placement, r Reading, ledger string, pol Policy, now t
 // merge looks at the markers first: a reading that shows an unanswered one may be torn (new marker, old
 // quantity), and one that lacks a marker we know was there comes from a restored shop.
 func (p *Placement) merge(pool *Pool, r Reading, ledger string, pol Policy, now time.Time) []Entry {
-	fresh, older := p.inspect(r.Markers, ledger)
+	fresh, older := p.inspect(r, ledger)
 	if fresh {
 		p.Undecided, p.UnansweredAt = true, now
 	}
@@ -49,13 +49,13 @@ func (p *Placement) moved(k Kind, delta int64, evidence string) []Entry {
 
 // inspect compares the slots with what is known of them. fresh: an unanswered attempt shows itself for the
 // first time. older: a marker we know was written is gone, or another stands there that we know nothing of.
-func (p *Placement) inspect(ms Markers, ledger string) (fresh, older bool) {
-	for slot, m := range ms {
+func (p *Placement) inspect(r Reading, ledger string) (fresh, older bool) {
+	for slot, m := range r.Markers {
 		id := p.attemptOf(m, ledger)
 		i := slices.IndexFunc(p.Attempts, func(t Attempt) bool { return t.ID == id && id != 0 })
 		switch {
 		case i >= 0 && (p.Attempts[i].State == Open || p.Attempts[i].State == Overwritten):
-			p.Attempts[i].State = Seen
+			p.Attempts[i].State, p.Attempts[i].Base = Seen, r.Quantity
 			fresh = true
 			p.Known[slot] = id
 		case i >= 0:

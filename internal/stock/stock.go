@@ -92,6 +92,9 @@ type Attempt struct {
 	Slot   int          `json:"slot"`
 	State  AttemptState `json:"state"`
 	SentAt time.Time    `json:"sentAt"`
+	// Base is the quantity in the reading that first showed the marker: most likely the one its request read,
+	// so that it lands as Base + Units, over everything that happened in between.
+	Base int64 `json:"base,omitempty"`
 }
 
 // PushMark remembers an answered push as evidence: a sale that WooCommerce overwrote lies within a second of
@@ -155,14 +158,7 @@ func (p *Placement) Restless() bool {
 }
 
 // Pending tells whether an attempt may still land unseen, so that the item should be looked at now and then.
-func (p *Placement) Pending() bool {
-	for _, t := range p.Attempts {
-		if t.State == Open || t.State == Overwritten {
-			return true
-		}
-	}
-	return false
-}
+func (p *Placement) Pending() bool { return len(p.Attempts) > 0 }
 
 // Pool is the stock of one SKU, or of several that share one quantity.
 type Pool struct {
