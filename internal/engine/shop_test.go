@@ -26,6 +26,9 @@ type shop struct {
 	// slowLines delays `_reduced_stock` by this much.
 	slowLines time.Duration
 	backup    *shop
+	// restoredAt is when the shop was restored from its backup: what it did in the moments before, which
+	// nobody read, left no evidence anywhere.
+	restoredAt time.Time
 }
 
 type item struct {
@@ -62,6 +65,11 @@ func (s *shop) sorted() []*item {
 	}
 	slices.SortFunc(out, func(a, b *item) int { return int(a.ref.Object() - b.ref.Object()) })
 	return out
+}
+
+// erased tells whether nothing is left of a change after the restore.
+func (s *shop) erased(c change) bool {
+	return !s.restoredAt.IsZero() && c.at.After(s.restoredAt.Add(-12*time.Second)) && c.at.Before(s.restoredAt.Add(time.Second))
 }
 
 func (s *shop) moved(it *item, delta int64) {
@@ -126,6 +134,7 @@ func (s *shop) restore() {
 	b := s.backup
 	s.snapshot()
 	s.items, s.orders, s.backup = b.items, b.orders, nil
+	s.restoredAt = s.w.now
 	s.w.meet("restore", s)
 }
 

@@ -21,8 +21,6 @@ const (
 	near = time.Second
 	// feedWindow is how close in time edits must be to look like one feed.
 	feedWindow = time.Hour
-	// feedBlur is how long before its proof an edit can have happened.
-	feedBlur = 2 * time.Minute
 	// recoveryGuard is how much older than the newest push an order must be to have reached the other stores.
 	recoveryGuard = time.Minute
 )
@@ -98,7 +96,7 @@ func Judge(pool *Pool, p *Placement, samples []Sample, lines []Line, pol Policy,
 			return restore(pool, p, last, lines, pol, "a marker of ours is gone, older than known or unknown"), true
 		}
 	case p.Undecided:
-		return decide(pool, p, samples, pol)
+		return decide(pool, p, samples, lines, pol)
 	case p.Parted() != 0:
 		if proof(samples, func(s Sample) (int64, bool) { return s.byQuantity() - (p.Baseline - s.Taken), !s.Older }) {
 			return part(pool, p, last, lines, pol, knownOrders, now)
@@ -157,6 +155,10 @@ func enrol(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, k Kind,
 			e.Evidence = strings.TrimPrefix(why+fmt.Sprintf("; the shop showed %d where the pool asks for %d", s.Quantity, want), "; ")
 		}
 	}
+	if k == RestoredShop {
+		// Orders since the reading were counted while the shop was under suspicion.
+		p.Counted = s.Taken - p.Taken
+	}
 	entries := append([]Entry{e}, p.moved(Ordered, p.recount(pool, pol), "since the baseline")...)
 	if unknown && !newest.IsZero() {
 		entries = append(entries, p.recovered(newest, lines)...)
@@ -197,7 +199,7 @@ func restore(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, why s
 }
 
 // decide finds the one set of unanswered attempts whose arrival explains a clean sample.
-func decide(pool *Pool, p *Placement, samples []Sample, pol Policy) ([]Entry, bool) {
+func decide(pool *Pool, p *Placement, samples []Sample, lines []Line, pol Policy) ([]Entry, bool) {
 	last := samples[len(samples)-1]
 	fits := p.hypotheses(last)
 	if len(fits) == 1 {
@@ -209,7 +211,7 @@ func decide(pool *Pool, p *Placement, samples []Sample, pol Policy) ([]Entry, bo
 	}
 	if len(fits) == 0 {
 		if t, ok := p.landed(last.Quantity, Seen); ok {
-			return p.overwrote(pool, t, last, pol), true
+			return p.overwrote(pool, t, last, lines, pol), true
 		}
 	}
 	// Nothing explains it, or several things do: the lowest stock any of them allows.
@@ -256,7 +258,7 @@ func (p *Placement) landed(quantity int64, in AttemptState) (Attempt, bool) {
 }
 
 // overwrote takes in such a landing: the orders are right and the shelf is wrong, the next push mends it.
-func (p *Placement) overwrote(pool *Pool, t Attempt, s Sample, pol Policy) []Entry {
+func (p *Placement) overwrote(pool *Pool, t Attempt, s Sample, lines []Line, pol Policy) []Entry {
 	was := p.Contained
 	p.Contained = s.Quantity - (p.Baseline - s.Taken)
 	p.Quantity = s.Quantity
@@ -267,7 +269,14 @@ func (p *Placement) overwrote(pool *Pool, t Attempt, s Sample, pol Policy) []Ent
 			p.Attempts[i].State = Void
 		}
 	}
-	e := p.entry(Lost, p.Contained-was, fmt.Sprintf("a push of %+d, held up in the shop, wrote %d over everything since; the next push sets the shelf right", t.Units, s.Quantity))
+	// An edit to the very same number looks alike, so what happened since is in doubt.
+	units := max(p.Contained-was, was-p.Contained) + max(t.Units, -t.Units)
+	for _, l := range lines {
+		if later(l.Created, l.Changed).After(p.UnansweredAt.Add(-Settle)) {
+			units += max(l.Units-l.Before, l.Before-l.Units)
+		}
+	}
+	e := p.entry(Lost, units, fmt.Sprintf("a push of %+d, held up in the shop, wrote %d over everything since; the next push sets the shelf right", t.Units, s.Quantity))
 	e.Attempt, e.Conflict = t.ID, true
 	e.Delta = p.recount(pool, pol)
 	return []Entry{e}
@@ -360,7 +369,7 @@ func part(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, knownOrd
 		return nil, true
 	}
 	if t, ok := p.landed(s.Quantity, Void); ok {
-		return p.overwrote(pool, t, s, pol), true
+		return p.overwrote(pool, t, s, lines, pol), true
 	}
 	for i, t := range p.Attempts {
 		if (t.State == Void || t.State == Overwritten) && t.Units == d {
@@ -414,24 +423,28 @@ func part(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, knownOrd
 }
 
 // feed remembers an edit and tells whether it looks like a feed writing absolute numbers: the same number in
-// two stores within an hour, or one store undoing our pushes again and again. Sales between the edit and its
-// proof blur the number by what they took.
+// two stores within an hour, or one store undoing our pushes again and again. Between the edit and its proof
+// pushes were added to the number, and sales blur it by what they took.
 func (p *Placement) feed(pool *Pool, d int64, s Sample, lines []Line, now time.Time) string {
 	pool.Edits = slices.DeleteFunc(pool.Edits, func(e EditMark) bool { return now.Sub(e.At) > feedWindow })
-	mark := EditMark{Store: p.Store, To: s.Quantity, At: now}
-	for _, m := range p.Pushes {
+	mark := EditMark{Store: p.Store, To: []int64{s.Quantity}, At: now}
+	since := p.PartedSince.Add(-Settle)
+	for _, m := range slices.Backward(p.Pushes) {
 		mark.Undid = mark.Undid || m.Units == -d
+		if m.Modified.After(since) && len(mark.To) < maxPushMarks {
+			mark.To = append(mark.To, mark.To[len(mark.To)-1]-m.Units)
+		}
 	}
 	for _, l := range lines {
-		if s.Window.From.Sub(later(l.Created, l.Changed)) < feedBlur {
+		if later(l.Created, l.Changed).After(since) {
 			mark.Blur += max(l.Units, -l.Units, l.Before, -l.Before)
 		}
 	}
 	undone := 0
 	why := ""
 	for _, e := range pool.Edits {
-		if apart := e.To - mark.To; e.Store != p.Store && max(apart, -apart) <= e.Blur+mark.Blur {
-			why = fmt.Sprintf("stores %s and %s were set to about %d within an hour", e.Store, p.Store, mark.To)
+		if e.Store != p.Store && e.near(mark) {
+			why = fmt.Sprintf("stores %s and %s were set to about %d within an hour", e.Store, p.Store, e.To[len(e.To)-1])
 		}
 		if e.Store == p.Store && e.Undid {
 			undone++
@@ -445,6 +458,18 @@ func (p *Placement) feed(pool *Pool, d int64, s Sample, lines []Line, now time.T
 		pool.Edits = pool.Edits[1:]
 	}
 	return why
+}
+
+// near tells whether two edits may have set the same number.
+func (e EditMark) near(o EditMark) bool {
+	for _, a := range e.To {
+		for _, b := range o.To {
+			if max(a-b, b-a) <= e.Blur+o.Blur {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // change is one movement of an order line that a push may have overwritten.

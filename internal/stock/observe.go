@@ -31,9 +31,19 @@ func (p *Placement) merge(pool *Pool, r Reading, ledger string, pol Policy, now 
 	if fresh {
 		p.Undecided, p.UnansweredAt = true, now
 	}
+	if older && !p.Restored {
+		// What was counted stays counted, also where the order that proves it is gone from the shop.
+		p.Baseline = p.Counted + p.Taken
+	}
 	p.Restored = older
 	if !p.Undecided && !p.Restored {
 		p.Quantity = r.Quantity
+	}
+	switch {
+	case p.Parted() == 0:
+		p.PartedSince = time.Time{}
+	case p.PartedSince.IsZero():
+		p.PartedSince = now
 	}
 	return p.moved(Read, p.recount(pool, pol), "")
 }

@@ -132,6 +132,8 @@ type Placement struct {
 	Attempts []Attempt
 	// Pushes are the recent answered ones, oldest first.
 	Pushes []PushMark
+	// PartedSince is when the two accounts were last found apart after having agreed.
+	PartedSince time.Time
 	// UnansweredAt is when an unanswered marker was last seen here.
 	UnansweredAt time.Time
 	// Todo is p, kept beside the accounts so that the backlog is a query; DirtySince is when it left zero.
@@ -178,7 +180,8 @@ type Pool struct {
 // EditMark remembers that a store's quantity was set by hand or by a feed.
 type EditMark struct {
 	Store string `json:"store"`
-	To    int64  `json:"to"`
+	// To are the numbers it may have been set to.
+	To []int64 `json:"to"`
 	// Blur is by how many units sales may have moved To since the edit.
 	Blur  int64     `json:"blur,omitempty"`
 	Undid bool      `json:"undid,omitempty"`
