@@ -73,7 +73,7 @@ func drawPlacement(t *rapid.T) stock.Placement {
 		Enrolled: rapid.Bool().Draw(t, "enrolled"), Blocked: rapid.SampledFrom([]string{"", "", "", "why"}).Draw(t, "blocked"),
 		Contained: genUnits.Draw(t, "S"), Baseline: genUnits.Draw(t, "A"), Taken: genUnits.Draw(t, "taken"), Counted: genUnits.Draw(t, "c"),
 		Quantity: genUnits.Draw(t, "q"), Shown: genUnits.Draw(t, "shown"), ReadAt: genTime.Draw(t, "read"),
-		Undecided: rapid.Bool().Draw(t, "undecided"), Restored: rapid.Bool().Draw(t, "restored"), UnansweredAt: genTime.Draw(t, "unanswered"),
+		Undecided: rapid.Bool().Draw(t, "undecided"), Restored: rapid.Bool().Draw(t, "restored"), PartedSince: genTime.Draw(t, "parted"), UnansweredAt: genTime.Draw(t, "unanswered"),
 		Todo: rapid.Int64Range(-2, 2).Draw(t, "todo"), DirtySince: genTime.Draw(t, "dirty"),
 	}
 	if rapid.Bool().Draw(t, "known") {
@@ -103,7 +103,7 @@ func drawStep(t *rapid.T) step {
 		p := stock.Pool{ID: pool, SKU: text, Units: genUnits.Draw(t, "units"), Set: rapid.Bool().Draw(t, "set"),
 			Stopped: rapid.SampledFrom([]string{"", "", "feed"}).Draw(t, "stopped")}
 		if rapid.Bool().Draw(t, "edits") {
-			p.Edits = []stock.EditMark{{Store: store, To: 4, Undid: true, At: genTime.Draw(t, "at")}}
+			p.Edits = []stock.EditMark{{Store: store, To: []int64{4, 6}, Blur: 2, Undid: true, At: genTime.Draw(t, "at")}}
 		}
 		return func(tx engine.Tx) string { return answer(tx.PutPool(p)) }
 	case 3:

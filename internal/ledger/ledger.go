@@ -106,13 +106,13 @@ func at(t time.Time) time.Time { return time.UnixMicro(t.UnixMicro()).UTC() }
 func copyPool(p stock.Pool) stock.Pool {
 	p.Edits = clone(p.Edits)
 	for i := range p.Edits {
-		p.Edits[i].At = at(p.Edits[i].At)
+		p.Edits[i].At, p.Edits[i].To = at(p.Edits[i].At), clone(p.Edits[i].To)
 	}
 	return p
 }
 
 func copyPlacement(p stock.Placement) stock.Placement {
-	p.ReadAt, p.UnansweredAt, p.DirtySince = at(p.ReadAt), at(p.UnansweredAt), at(p.DirtySince)
+	p.ReadAt, p.PartedSince, p.UnansweredAt, p.DirtySince = at(p.ReadAt), at(p.PartedSince), at(p.UnansweredAt), at(p.DirtySince)
 	p.Attempts, p.Pushes = clone(p.Attempts), clone(p.Pushes)
 	for i := range p.Attempts {
 		p.Attempts[i].SentAt = at(p.Attempts[i].SentAt)

@@ -57,6 +57,7 @@ var migrations = [][]string{{
 		known         TEXT NOT NULL,
 		attempts      TEXT NOT NULL,
 		pushes        TEXT NOT NULL,
+		parted_since INTEGER NOT NULL,
 		unanswered_at INTEGER NOT NULL,
 		todo          INTEGER NOT NULL,
 		dirty_since   INTEGER NOT NULL,

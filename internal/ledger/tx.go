@@ -131,18 +131,18 @@ func (tx *sqliteTx) Keys(pool int64) ([]stock.Key, error) {
 }
 
 const placementColumns = `store, pool, product, variation, sku, enrolled, blocked, contained, baseline, taken, counted, quantity, shown,
-	read_at, undecided, restored, known, attempts, pushes, unanswered_at, todo, dirty_since`
+	read_at, undecided, restored, known, attempts, pushes, parted_since, unanswered_at, todo, dirty_since`
 
 func scanPlacement(from scanner) (stock.Placement, error) {
 	var p stock.Placement
-	var read, unanswered, dirty int64
+	var read, parted, unanswered, dirty int64
 	var known, attempts, pushes string
 	err := from.Scan(&p.Store, &p.Pool, &p.Ref.Product, &p.Ref.Variation, &p.SKU, &p.Enrolled, &p.Blocked, &p.Contained, &p.Baseline, &p.Taken,
-		&p.Counted, &p.Quantity, &p.Shown, &read, &p.Undecided, &p.Restored, &known, &attempts, &pushes, &unanswered, &p.Todo, &dirty)
+		&p.Counted, &p.Quantity, &p.Shown, &read, &p.Undecided, &p.Restored, &known, &attempts, &pushes, &parted, &unanswered, &p.Todo, &dirty)
 	if err != nil {
 		return stock.Placement{}, err
 	}
-	p.ReadAt, p.UnansweredAt, p.DirtySince = moment(read), moment(unanswered), moment(dirty)
+	p.ReadAt, p.PartedSince, p.UnansweredAt, p.DirtySince = moment(read), moment(parted), moment(unanswered), moment(dirty)
 	if known != "" {
 		err = json.Unmarshal([]byte(known), &p.Known)
 	}
@@ -227,16 +227,16 @@ func (tx *sqliteTx) PutPlacement(p stock.Placement) error {
 		return err
 	}
 	err = tx.s.exec(`INSERT INTO placements (`+placementColumns+`, object, pushable, restless, pending)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (store, pool) DO UPDATE SET product = excluded.product, variation = excluded.variation, sku = excluded.sku,
 			enrolled = excluded.enrolled, blocked = excluded.blocked, contained = excluded.contained, baseline = excluded.baseline,
 			taken = excluded.taken, counted = excluded.counted, quantity = excluded.quantity, shown = excluded.shown,
 			read_at = excluded.read_at, undecided = excluded.undecided, restored = excluded.restored, known = excluded.known,
-			attempts = excluded.attempts, pushes = excluded.pushes, unanswered_at = excluded.unanswered_at, todo = excluded.todo,
+			attempts = excluded.attempts, pushes = excluded.pushes, parted_since = excluded.parted_since, unanswered_at = excluded.unanswered_at, todo = excluded.todo,
 			dirty_since = excluded.dirty_since, object = excluded.object, pushable = excluded.pushable,
 			restless = excluded.restless, pending = excluded.pending`,
 		p.Store, p.Pool, p.Ref.Product, p.Ref.Variation, p.SKU, p.Enrolled, p.Blocked, p.Contained, p.Baseline, p.Taken, p.Counted, p.Quantity,
-		p.Shown, p.ReadAt.UnixMicro(), p.Undecided, p.Restored, known, attempts, pushes, p.UnansweredAt.UnixMicro(), p.Todo,
+		p.Shown, p.ReadAt.UnixMicro(), p.Undecided, p.Restored, known, attempts, pushes, p.PartedSince.UnixMicro(), p.UnansweredAt.UnixMicro(), p.Todo,
 		p.DirtySince.UnixMicro(), p.Ref.Object(), pushable(p), p.Restless(), p.Pending())
 	switch code(err) {
 	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:

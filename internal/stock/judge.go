@@ -80,7 +80,7 @@ func (s *Sample) Clean(swept time.Time, lines []Line, taken int64) bool {
 
 // Judge decides what can be decided from clean samples, oldest first, all taken since the placement last
 // changed its state. lines are the item's recent order lines: the evidence of losses. knownOrders is asked
-// only before an increase counts and tells whether every recent order of the item is still there unchanged,
+// only before an edit counts and tells whether every recent order of the item is still there unchanged,
 // or that this was not asked of the store yet; the samples are kept then.
 // It reports whether the samples were used up.
 func Judge(pool *Pool, p *Placement, samples []Sample, lines []Line, pol Policy, knownOrders func() (same, asked bool), now time.Time) ([]Entry, bool) {
@@ -388,14 +388,14 @@ func part(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, knownOrd
 		e.Delta = p.recount(pool, pol)
 		return []Entry{e}, true
 	}
-	if d > 0 {
-		same, asked := knownOrders()
-		if !asked {
-			return nil, false
-		}
-		if !same {
-			return restore(pool, p, s, lines, pol, "an order known before is gone or older than known"), true
-		}
+	switch same, asked := knownOrders(); {
+	case !asked:
+		return nil, false
+	case !same:
+		// The quantity is a backup's; the orders known are the ones that happened.
+		p.Restored = true
+		entries := p.moved(Ordered, p.recount(pool, pol), "the shop was restored")
+		return append(entries, restore(pool, p, s, lines, pol, "an order known before is gone or older than known")...), true
 	}
 	e := p.entry(Edited, d, fmt.Sprintf("the quantity moved by %+d beyond what orders moved", d))
 	switch {
