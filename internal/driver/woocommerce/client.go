@@ -79,9 +79,8 @@ type Client struct {
 	readable atomic.Bool
 	skew     atomic.Int64
 	// limit bounds what is read of an answer; maxBody but in tests.
-	limit int64
-	// size is how many rows are asked for at a time; the shop decides by how it copes.
-	size atomic.Int64
+	limit         int64
+	reads, writes pace
 }
 
 var _ engine.Driver = (*Client)(nil)
@@ -123,7 +122,7 @@ func New(o Options) (*Client, error) {
 	if c.log.GetSink() == nil {
 		c.log = logr.Discard()
 	}
-	c.size.Store(engine.BatchSize)
+	c.reads.least, c.writes.least = minPage, 1
 	c.limit = maxBody
 	if c.http == nil {
 		var roots *x509.CertPool

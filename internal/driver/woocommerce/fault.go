@@ -178,7 +178,7 @@ func refused(r request, a answer, readable bool) *engine.Fault {
 	case a.status == http.StatusForbidden:
 		f.Message = fmt.Sprintf("the REST key's user may not see this (%s): use a key of an administrator or shop manager", a.code)
 	default:
-		f.Message = "the shop refuses the REST key: check consumerKey and consumerSecret, and that the key was not revoked"
+		f.Message = "the shop refuses the REST key: check consumerKey and consumerSecret, that the key was not revoked, and that the web server passes the Authorization header on to PHP"
 	}
 	return f
 }

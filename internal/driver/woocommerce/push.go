@@ -10,7 +10,6 @@ import (
 
 	"stocksync.dev/stocksync/api/v1alpha1"
 	"stocksync.dev/stocksync/internal/engine"
-	"stocksync.dev/stocksync/internal/stock"
 )
 
 // update is all that is ever written to a product or variation.
@@ -38,7 +37,7 @@ type updated struct {
 }
 
 // Push implements [engine.Driver]: one request for products and one for the variations of each parent, of at most
-// [engine.BatchSize] items. After a request that failed no other is sent.
+// [engine.BatchSize] items, fewer where the shop is slow. After a request that failed no other is sent.
 func (c *Client) Push(ctx context.Context, pushes []engine.Push) []engine.Result {
 	results := make([]engine.Result, len(pushes))
 	// The indexes of the pushes that travel together, in the order of their first.
@@ -56,16 +55,16 @@ func (c *Client) Push(ctx context.Context, pushes []engine.Push) []engine.Result
 	}
 	var broken *engine.Fault
 	for _, parent := range parents {
-		for part := range slices.Chunk(groups[parent], engine.BatchSize) {
-			if broken != nil {
-				for _, i := range part {
-					unsent := *broken
-					unsent.Unsent = true
-					results[i].Err = &unsent
-				}
-				continue
-			}
-			broken = c.push(ctx, parent, pushes, part, results)
+		rest := groups[parent]
+		for len(rest) > 0 && broken == nil {
+			n := min(len(rest), c.writes.size())
+			broken = c.push(ctx, parent, pushes, rest[:n], results)
+			rest = rest[n:]
+		}
+		for _, i := range rest {
+			unsent := *broken
+			unsent.Unsent = true
+			results[i].Err = &unsent
 		}
 	}
 	return results
@@ -84,6 +83,7 @@ func (c *Client) push(ctx context.Context, parent int64, pushes []engine.Push, p
 			Meta: []metaWrite{{slotKey(p.Slot), formatMarker(p.Marker)}}})
 	}
 	a, err := c.do(ctx, request{method: http.MethodPost, path: path, body: b})
+	c.writes.learn(a, err, c.timeout)
 	if notFound(a) {
 		for _, i := range part {
 			results[i] = engine.Result{Window: a.window, Gone: true, Err: missing()}
@@ -124,19 +124,12 @@ func (c *Client) push(ctx context.Context, parent int64, pushes []engine.Push, p
 			results[i].Gone, results[i].Err = itemFault(safeCode(u.Error.Code))
 			continue
 		}
-		results[i].Item = answered(u.product, pushes[i].Ref)
+		// A variation whose stock the parent holds took the marker and ignored the quantity: under this Ref it
+		// manages nothing, as an unmanaged item does.
+		it := u.item(pushes[i].Ref)
+		results[i].Item = &it
 	}
 	return nil
-}
-
-// answered is the item in the answer to its push. A variation whose stock the parent holds took the marker and
-// ignored the quantity: under this Ref it manages nothing.
-func answered(p product, ref stock.Ref) *engine.Item {
-	if p.Manage == holdsParent {
-		p.Manage = holdsNothing
-	}
-	it := p.item(ref)
-	return &it
 }
 
 func missing() *engine.Fault {

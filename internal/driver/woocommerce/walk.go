@@ -2,7 +2,6 @@ package woocommerce
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -85,24 +84,6 @@ func joinIDs(ids []int64) string {
 	return strings.Join(s, ",")
 }
 
-// minPage is the fewest rows asked for at a time, however slow the shop is.
-const minPage = 5
-
-// sized adapts the page size to how the shop coped with the last list: half when it did not, more when it did
-// with ease. It reports whether asking again at once makes sense.
-func (c *Client) sized(a answer, err error) bool {
-	size := c.size.Load()
-	var f *engine.Fault
-	switch {
-	case err == nil && a.took < c.timeout/8:
-		c.size.CompareAndSwap(size, min(2*size, engine.BatchSize))
-	case a.tooLarge, errors.As(err, &f) && f.Reason == v1alpha1.ReasonTimeout:
-		c.size.CompareAndSwap(size, max(size/2, minPage))
-		return a.tooLarge && size > minPage
-	}
-	return false
-}
-
 type identified interface{ ident() whole }
 
 // page reads the rows of a collection at a place, without those seen before, and returns the place after them.
@@ -111,11 +92,11 @@ func page[T identified](ctx context.Context, c *Client, path string, query url.V
 	query.Set("order", "asc")
 	stepped := false
 	for {
-		size := int(c.size.Load())
+		size := c.reads.size()
 		query.Set("per_page", strconv.Itoa(size))
 		query.Set("offset", strconv.Itoa(at.offset))
 		a, err := c.get(ctx, path, query)
-		if c.sized(a, err) {
+		if c.reads.learn(a, err, c.timeout); a.tooLarge && size > minPage {
 			continue
 		}
 		if err != nil {
@@ -197,7 +178,7 @@ func byID[T identified](ctx context.Context, c *Client, path string, query url.V
 		window stock.Window
 	)
 	for len(ids) > 0 {
-		n := min(len(ids), int(c.size.Load()))
+		n := min(len(ids), c.reads.size())
 		query.Set("include", joinIDs(ids[:n]))
 		more, w, err := all[T](ctx, c, path, query)
 		if err != nil {
