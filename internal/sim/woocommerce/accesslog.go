@@ -16,8 +16,10 @@ type Access struct {
 	// Path is without the site's prefix; Query is as sent, with credentials replaced by "x".
 	Path  string `json:"path"`
 	Query string `json:"query,omitempty"`
-	// Body holds the bytes received, at most 64 KiB of them.
-	Body []byte `json:"body,omitempty"`
+	// Body holds the bytes received, at most 64 KiB of them. Dropped says that they were forgotten again
+	// because the log as a whole got too large.
+	Body    []byte `json:"body,omitempty"`
+	Dropped bool   `json:"dropped,omitempty"`
 	// Status is the answer's, 0 when none was sent (yet).
 	Status int `json:"status"`
 	// Fault names what was injected into the request, if anything.
@@ -26,13 +28,18 @@ type Access struct {
 	Bytes int `json:"bytes"`
 }
 
-const maxLoggedBody = 64 << 10
+const (
+	maxLoggedBody   = 64 << 10
+	maxLoggedBodies = 64 << 20
+)
 
 // accessLog is a ring of the last requests.
 type accessLog struct {
 	limit   int
 	total   int64
 	entries []Access
+	bytes   int   // in all bodies that are kept
+	kept    int64 // bodies are kept of requests with a higher number
 }
 
 func (l *accessLog) add(a Access) int64 {
@@ -46,17 +53,28 @@ func (l *accessLog) add(a Access) int64 {
 	if len(l.entries) < l.limit {
 		l.entries = append(l.entries, a)
 	} else {
-		l.entries[int((l.total-1)%int64(l.limit))] = a
+		old := l.slot(l.total)
+		l.bytes -= len(old.Body)
+		*old = a
+		l.kept = max(l.kept, l.total-int64(l.limit))
+	}
+	for l.bytes += len(a.Body); l.bytes > maxLoggedBodies; {
+		l.kept++
+		old := l.slot(l.kept)
+		l.bytes -= len(old.Body)
+		old.Body, old.Dropped = nil, len(old.Body) > 0
 	}
 	return a.Number
 }
+
+func (l *accessLog) slot(number int64) *Access { return &l.entries[int((number-1)%int64(l.limit))] }
 
 // answer completes an entry that is still there.
 func (l *accessLog) answer(number int64, status, bytes int) {
 	if l.limit <= 0 || number <= l.total-int64(l.limit) {
 		return
 	}
-	e := &l.entries[int((number-1)%int64(l.limit))]
+	e := l.slot(number)
 	e.Status, e.Bytes = status, bytes
 }
 
@@ -67,7 +85,7 @@ func (l *accessLog) after(number int64) []Access {
 	first := max(number, l.total-int64(len(l.entries)))
 	out := make([]Access, 0, l.total-first)
 	for n := first + 1; n <= l.total; n++ {
-		out = append(out, l.entries[int((n-1)%int64(l.limit))])
+		out = append(out, *l.slot(n))
 	}
 	return out
 }

@@ -88,10 +88,11 @@ type armedFault struct {
 	frozen *state
 }
 
-// struck is a fault that strikes one run.
+// struck is a fault that strikes one request or delivery: a copy of its own.
 type struck struct {
 	Fault
-	skip int
+	skip   int
+	frozen *state
 }
 
 // Inject arms a fault and returns a number to clear it with.
@@ -127,8 +128,8 @@ func (s *Store) FaultCount(kind FaultKind) int {
 }
 
 // strike picks the armed faults that hit a request or delivery, and uses them up. The caller holds the lock.
-func (s *Store) strike(webhook bool, method, path string) []*armedFault {
-	var hit []*armedFault
+func (s *Store) strike(webhook bool, method, path string) []struck {
+	var hit []struck
 	for _, f := range s.faults {
 		write := method != "GET" && method != "HEAD"
 		if f.webhook() != webhook || (f.Method != "" && f.Method != method) || !strings.Contains(path, f.Path) ||
@@ -138,7 +139,7 @@ func (s *Store) strike(webhook bool, method, path string) []*armedFault {
 		if f.Probability > 0 && s.float() >= f.Probability {
 			continue
 		}
-		hit = append(hit, f)
+		hit = append(hit, struck{f.Fault, f.After, f.frozen})
 		s.faultHits[f.Kind]++
 		if f.Times > 0 {
 			if f.Times--; f.Times == 0 {

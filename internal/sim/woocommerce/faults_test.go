@@ -235,6 +235,24 @@ func TestAccessLog(t *testing.T) {
 	}
 }
 
+// TestAccessLogBytes: the bodies kept have a bound, the newest stay.
+func TestAccessLogBytes(t *testing.T) {
+	t.Parallel()
+	l := accessLog{limit: 3000}
+	body := make([]byte, maxLoggedBody)
+	for range 5000 {
+		l.add(Access{Body: body})
+	}
+	list := l.after(0)
+	kept := 0
+	for _, e := range list {
+		kept += len(e.Body)
+	}
+	if len(list) != 3000 || kept != maxLoggedBodies || kept != l.bytes || !list[0].Dropped || list[2999].Dropped {
+		t.Errorf("%d entries with %d bytes, want 3000 with %d", len(list), kept, maxLoggedBodies)
+	}
+}
+
 // TestParallel: hundreds of orders and writes from many goroutines; the decrements of orders are exact.
 func TestParallel(t *testing.T) {
 	t.Parallel()

@@ -53,7 +53,7 @@ func (s *Store) handle(w http.ResponseWriter, r *http.Request) {
 	}
 
 	s.mu.Lock()
-	var faults []*armedFault
+	var faults []struck
 	if rest(q.path) {
 		faults = s.strike(false, q.method, q.path)
 	}
@@ -94,7 +94,7 @@ func (s *Store) logger() logr.Logger {
 func rest(path string) bool { return path == "/wp-json" || strings.HasPrefix(path, "/wp-json/") }
 
 // withFaults answers a request as the faults that struck it allow; nil means: close the connection.
-func (s *Store) withFaults(r *http.Request, q *request, faults []*armedFault) *reply {
+func (s *Store) withFaults(r *http.Request, q *request, faults []struck) *reply {
 	run := s.newRun()
 	for _, f := range faults {
 		switch f.Kind {
@@ -115,7 +115,7 @@ func (s *Store) withFaults(r *http.Request, q *request, faults []*armedFault) *r
 		case FaultCutBefore:
 			return nil
 		case FaultStall, FaultDie:
-			run.faults = append(run.faults, struck{f.Fault, f.After})
+			run.faults = append(run.faults, f)
 		case FaultStale:
 			run.frozen = f.frozen
 		case FaultWithhold, FaultLate:
