@@ -22,6 +22,8 @@ type cluster interface {
 	kubeconfig(context.Context) (string, error)
 	// load takes an image archive.
 	load(ctx context.Context, archive string) error
+	// auditLog is the API server's log of writes, empty where it cannot be read.
+	auditLog() string
 	// volumes makes released volumes usable again, where the cluster does not do so by itself.
 	volumes(context.Context) error
 }
@@ -91,6 +93,8 @@ func (l local) kubeconfig(context.Context) (string, error) {
 
 func (l local) load(ctx context.Context, archive string) error { return l.Import(ctx, archive) }
 
+func (l local) auditLog() string { return l.AuditLog() }
+
 func (l local) volumes(ctx context.Context) error { return l.RenewVolumes(ctx) }
 
 // kind is a cluster in a container of the Docker engine.
@@ -129,6 +133,8 @@ func (kind) load(ctx context.Context, archive string) error {
 	return show(ctx, "kind", "load", "image-archive", archive, "--name", kindName)
 }
 
+func (kind) auditLog() string { return "" }
+
 func (kind) volumes(context.Context) error { return nil }
 
 // existing is the cluster of $KUBECONFIG. It is neither started nor stopped here, and gets its images from a registry.
@@ -154,6 +160,8 @@ func (existing) load(_ context.Context, archive string) error {
 	fmt.Fprintf(os.Stderr, "an existing cluster pulls its images: it must be able to get %s (docker build --target %s)\n", reference(name), name)
 	return nil
 }
+
+func (existing) auditLog() string { return "" }
 
 func (existing) volumes(context.Context) error { return nil }
 

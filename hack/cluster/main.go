@@ -21,6 +21,7 @@ const usage = `usage: go -C hack/cluster run . COMMAND
   up               start the cluster; does nothing if it already runs
   down             stop it and remove what it made
   kubeconfig       print the administrator's kubeconfig file
+  audit-log        print the file of the API server's audit log, nothing where it cannot be read
   load [TARGET…]   make the images of the Dockerfiles' targets and load them into the cluster; all without TARGET
   operator         install the operator, with the settings of hack/cluster/operator
   stores           start the demo's simulated shops and the web server in front of them, with keys and certificates
@@ -86,6 +87,9 @@ func run(ctx context.Context, args []string) error {
 			fmt.Println(file)
 		}
 		return err
+	case "audit-log":
+		fmt.Println(c.auditLog())
+		return nil
 	case "load":
 		return load(ctx, c, args[1:])
 	case "operator":
