@@ -50,7 +50,7 @@ type Options struct {
 	ConsumerKey, ConsumerSecret string
 	// CABundle holds the PEM certificates to trust instead of the system's; nil means the system's.
 	CABundle []byte
-	// StoreID names the store in its webhooks and in logs.
+	// StoreID names the store in its webhooks.
 	StoreID string
 	// HTTP carries the requests; when nil it is a transport of the client's own, with CABundle.
 	HTTP http.RoundTripper
@@ -243,13 +243,13 @@ func (c *Client) do(ctx context.Context, r request) (answer, error) {
 	resp, err := c.http.RoundTrip(req)
 	if err != nil {
 		f := networkFault(err, ctx)
-		c.log.V(1).Info("no answer", "store", c.storeID, "method", r.method, "path", r.path, "reason", f.Reason)
+		c.log.V(1).Info("no answer", "method", r.method, "path", r.path, "reason", f.Reason)
 		return answer{}, f
 	}
 	defer func() { _ = resp.Body.Close() }()
 	a := answer{status: resp.StatusCode, header: resp.Header, took: c.now().Sub(sent)}
 	a.body, err = io.ReadAll(io.LimitReader(resp.Body, c.limit+1))
-	c.log.V(1).Info("answer", "store", c.storeID, "method", r.method, "path", r.path, "status", a.status,
+	c.log.V(1).Info("answer", "method", r.method, "path", r.path, "status", a.status,
 		"bytes", len(a.body), "milliseconds", c.now().Sub(sent).Milliseconds())
 	if err != nil {
 		f := networkFault(err, ctx)
@@ -296,7 +296,8 @@ func (c *Client) get(ctx context.Context, path string, query url.Values) (answer
 // decode reads the body of a successful answer.
 func decode[T any](a answer) (T, error) {
 	var v T
-	if err := json.Unmarshal(bytes.TrimPrefix(a.body, utf8BOM), &v); err != nil {
+	body := bytes.TrimSpace(bytes.TrimPrefix(a.body, utf8BOM))
+	if err := json.Unmarshal(body, &v); err != nil || string(body) == "null" {
 		var zero T
 		return zero, unexpected("the answer is JSON of another shape than the WooCommerce REST API's: a plugin of the shop may change it")
 	}

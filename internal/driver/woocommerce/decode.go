@@ -198,6 +198,9 @@ func (p product) item(ref stock.Ref) engine.Item {
 type family struct {
 	parent     product
 	variations []product
+	// window is when the variations were read, short that the shop did not show all it counts.
+	window stock.Window
+	short  bool
 }
 
 // items are the objects of the family that could hold stock, the variations first: where stock moved between

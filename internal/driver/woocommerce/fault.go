@@ -134,18 +134,21 @@ func content(body []byte) *engine.Fault {
 	if json.Valid(body) {
 		return nil
 	}
-	start := bytes.ToLower(body[:min(len(body), 4096)])
+	start := bytes.TrimSpace(bytes.ToLower(body[:min(len(body), 4096)]))
+	contains := func(s string) bool { return bytes.Contains(start, []byte(s)) }
 	switch {
-	case len(bytes.TrimSpace(body)) == 0:
+	case len(start) == 0:
 		return unexpected("the answer is empty: PHP may have died; its error log says more")
-	case bytes.Contains(start, []byte("captcha")) || bytes.Contains(start, []byte("challenge")):
-		return unexpected("a captcha or challenge page answers instead of the REST API: let the agent's address through to /wp-json/ in the shop's firewall")
-	case bytes.Contains(start, []byte("<b>warning</b>")) || bytes.Contains(start, []byte("<b>notice</b>")) || bytes.Contains(start, []byte("<b>deprecated</b>")):
+	case start[0] == '{' || start[0] == '[':
+		return unexpected("the answer was cut short, or a plugin of the shop writes something behind it")
+	case contains("<b>warning</b>") || contains("<b>notice</b>") || contains("<b>deprecated</b>"):
 		return unexpected("PHP warnings stand in the answer: switch display_errors (WP_DEBUG_DISPLAY) off in the shop")
-	case bytes.Contains(start, []byte("<")):
+	case contains("captcha") || contains("challenge"):
+		return unexpected("a captcha or challenge page answers instead of the REST API: let the agent's address through to /wp-json/ in the shop's firewall")
+	case contains("<"):
 		return unexpected("an HTML page answers instead of the REST API: a firewall, a login page, a cache or a coming-soon page; let the agent through to /wp-json/")
 	}
-	return unexpected("the answer is not JSON, or was cut short")
+	return unexpected("something else than JSON answers instead of the REST API")
 }
 
 func redirect(location string) *engine.Fault {

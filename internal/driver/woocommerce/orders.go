@@ -69,27 +69,26 @@ func (c *Client) Orders(ctx context.Context, q engine.OrderQuery) (engine.OrderP
 		query.Set("status", "trash")
 	}
 	var (
-		rows []order
-		read engine.OrderPage
+		list listing[order]
 		next = place{offset: done}
 	)
 	switch {
 	case len(q.IDs) > 0:
-		rows, read.Window, err = byID[order](ctx, c, "orders", query, q.IDs)
+		list, err = byID[order](ctx, c, "orders", query, q.IDs)
 	case at.offset != done:
 		since(query, q.Since)
-		rows, next, read.Window, err = page[order](ctx, c, "orders", query, at)
+		list, next, err = page[order](ctx, c, "orders", query, at)
 	}
 	if err != nil {
 		return engine.OrderPage{}, c.ordersFault(ctx, err)
 	}
-	for _, o := range rows {
+	read := engine.OrderPage{Window: list.window, Next: next.String()}
+	for _, o := range list.rows {
 		read.Orders = append(read.Orders, o.summary())
 	}
 	slices.SortStableFunc(read.Orders, func(a, b engine.Order) int {
 		return cmp.Or(a.Modified.Compare(b.Modified), cmp.Compare(a.ID, b.ID))
 	})
-	read.Next = next.String()
 	return read, nil
 }
 

@@ -3,6 +3,7 @@ package woocommerce
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"time"
@@ -32,51 +33,51 @@ func (c *Client) scan(ctx context.Context, t time.Time, cursor string) (engine.P
 		return engine.Page{}, err
 	}
 	var (
-		rows   []product
-		window stock.Window
-		next   = at
+		list listing[product]
+		next = at
 	)
 	switch {
 	case len(at.pending) > 0:
 		n := min(len(at.pending), maxFamilies)
-		rows, window, err = c.products(ctx, at.pending[:n])
+		list, err = c.products(ctx, at.pending[:n])
 		next.pending = at.pending[n:]
 	case at.offset != done:
 		query := url.Values{"_fields": {productFields}}
 		since(query, t)
-		rows, next, window, err = page[product](ctx, c, "products", query, at)
+		list, next, err = page[product](ctx, c, "products", query, at)
 	}
 	if err != nil {
 		return engine.Page{}, err
 	}
-	var items []engine.Item
+	read := engine.Page{Window: list.window}
 	families := 0
-	for _, p := range rows {
+	for _, p := range list.rows {
 		if !p.variable() {
-			items = append(items, p.item(stock.Ref{Product: p.ID.n}))
+			read.Items = append(read.Items, p.item(stock.Ref{Product: p.ID.n}))
 			continue
 		}
 		if families++; families > maxFamilies {
 			next.pending = append(next.pending, p.ID.n)
 			continue
 		}
-		f, w, err := c.family(ctx, p, nil)
+		f, err := c.family(ctx, p, nil)
 		if err != nil {
 			return engine.Page{}, err
 		}
-		items, window = append(items, f.items()...), span(window, w)
+		read.Items, read.Window = append(read.Items, f.items()...), span(read.Window, f.window)
 	}
-	return engine.Page{Items: items, Next: next.String(), Window: window}, nil
+	read.Next = next.String()
+	return read, nil
 }
 
 // products reads products by id. Those that do not exist or lie in the trash are absent.
-func (c *Client) products(ctx context.Context, ids []int64) ([]product, stock.Window, error) {
+func (c *Client) products(ctx context.Context, ids []int64) (listing[product], error) {
 	return byID[product](ctx, c, "products", url.Values{"_fields": {productFields}}, ids)
 }
 
 // family reads the variations of parent; only the named ones unless only is empty, or the parent turns out to
 // hold their stock.
-func (c *Client) family(ctx context.Context, parent product, only []int64) (family, stock.Window, error) {
+func (c *Client) family(ctx context.Context, parent product, only []int64) (family, error) {
 	if parent.Manage == holdsItself {
 		only = nil
 	}
@@ -84,24 +85,27 @@ func (c *Client) family(ctx context.Context, parent product, only []int64) (fami
 	if len(only) > 0 {
 		query.Set("include", joinIDs(only))
 	}
-	variations, window, err := all[product](ctx, c, fmt.Sprintf("products/%d/variations", parent.ID.n), query)
+	variations, err := all[product](ctx, c, fmt.Sprintf("products/%d/variations", parent.ID.n), query)
 	if err != nil {
-		return family{}, window, err
+		return family{}, err
 	}
+	f := family{parent: parent, variations: variations.rows, window: variations.window, short: variations.short}
 	byParent := func(p product) bool { return p.Manage == holdsParent }
-	if parent.Manage != holdsItself && slices.ContainsFunc(variations, byParent) {
-		// Somebody gave the stock to the parent between both requests.
-		again, w, err := c.products(ctx, []int64{parent.ID.n})
-		if err != nil {
-			return family{}, window, err
-		}
-		window = span(window, w)
-		if len(again) == 1 && again[0].Manage == holdsItself {
-			f, w, err := c.family(ctx, again[0], nil)
-			return f, span(window, w), err
+	if parent.Manage == holdsItself || !slices.ContainsFunc(f.variations, byParent) {
+		return f, nil
+	}
+	// Somebody gave the stock to the parent between both requests.
+	again, err := c.products(ctx, []int64{parent.ID.n})
+	if err != nil {
+		return family{}, err
+	}
+	if len(again.rows) == 1 && again.rows[0].Manage == holdsItself {
+		if f, err = c.family(ctx, again.rows[0], nil); err != nil {
+			return family{}, err
 		}
 	}
-	return family{parent, variations}, window, nil
+	f.window = span(f.window, again.window)
+	return f, nil
 }
 
 // Read implements [engine.Driver]. With what was asked come the parents that hold the stock of variations asked
@@ -122,27 +126,34 @@ func (c *Client) Read(ctx context.Context, refs []stock.Ref) (engine.Page, error
 			variations[r.Product] = append(variations[r.Product], r.Variation)
 		}
 	}
-	rows, window, err := c.products(ctx, ids)
+	parents, err := c.products(ctx, ids)
 	if err != nil {
 		return engine.Page{}, err
 	}
-	var read engine.Page
-	for _, p := range rows {
+	// What the shop counts but does not show is neither there nor gone.
+	unclear := map[stock.Ref]bool{}
+	if parents.short {
+		maps.Copy(unclear, asked)
+	}
+	read := engine.Page{Window: parents.window}
+	for _, p := range parents.rows {
 		f := family{parent: p}
 		if only := variations[p.ID.n]; len(only) > 0 || p.variable() {
 			if asked[stock.Ref{Product: p.ID.n}] {
 				only = nil
 			}
-			var w stock.Window
-			f, w, err = c.family(ctx, p, only)
-			if err != nil {
+			if f, err = c.family(ctx, p, only); err != nil {
 				return engine.Page{}, err
 			}
-			window = span(window, w)
+			read.Window = span(read.Window, f.window)
+		}
+		for _, v := range variations[p.ID.n] {
+			unclear[stock.Ref{Product: p.ID.n, Variation: v}] = f.short
 		}
 		// A variable product that holds nothing while a variation does has handed its stock over.
 		own := func(v product) bool { return v.Manage == holdsItself }
 		handedOver := f.parent.variable() && f.parent.Manage != holdsItself && slices.ContainsFunc(f.variations, own)
+		delete(unclear, stock.Ref{Product: p.ID.n})
 		for _, it := range f.items() {
 			if it.Managed == engine.Shared || asked[it.Ref] && !(handedOver && it.Ref.Variation == 0) {
 				read.Items = append(read.Items, it)
@@ -151,11 +162,10 @@ func (c *Client) Read(ctx context.Context, refs []stock.Ref) (engine.Page, error
 		}
 	}
 	for _, r := range refs {
-		if asked[r] {
+		if asked[r] && !unclear[r] {
 			asked[r] = false
 			read.Gone = append(read.Gone, r)
 		}
 	}
-	read.Window = window
 	return read, nil
 }

@@ -359,6 +359,31 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// TestAbsentButCounted: an item that the shop counts and cannot show, for a broken plugin, is not gone: its
+// stock would be taken out of the sum.
+func TestAbsentButCounted(t *testing.T) {
+	t.Parallel()
+	c, _ := newClient(t, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/products") {
+			w.Header().Set("X-WP-Total", "3")
+			answerJSON(w, []row{simple(10, "A", 1), with(simple(20, "V", nil), "type", "variable", "manage_stock", false)})
+			return
+		}
+		serveList(w, r, []row{simple(21, "V-S", 1)})
+	})
+	p, err := c.Read(context.Background(), []stock.Ref{{Product: 10}, {Product: 11}, {Product: 20, Variation: 21}, {Product: 20, Variation: 22}, {Product: 30, Variation: 31}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "items", brief(p.Items), []string{"10/0 A own 1", "20/21 V-S own 1"})
+	equal(t, "gone", p.Gone, []stock.Ref{{Product: 20, Variation: 22}})
+	c, _ = newClient(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("[]")) })
+	_, err = c.Read(context.Background(), []stock.Ref{{Product: 10}})
+	if f := faultOf(t, err); !strings.Contains(f.Message, "X-WP-Total") {
+		t.Error(f)
+	}
+}
+
 func TestReadOfSimpleHundredIsOneRequest(t *testing.T) {
 	t.Parallel()
 	var rows []row

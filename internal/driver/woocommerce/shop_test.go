@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -115,6 +116,9 @@ func (r recorded) replay(w http.ResponseWriter) {
 }
 
 func answerJSON(w http.ResponseWriter, v any) {
+	if list := reflect.ValueOf(v); list.Kind() == reflect.Slice && w.Header().Get("X-WP-Total") == "" {
+		w.Header().Set("X-WP-Total", strconv.Itoa(list.Len()))
+	}
 	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
 	_ = json.NewEncoder(w).Encode(v)
 }

@@ -86,8 +86,21 @@ func joinIDs(ids []int64) string {
 
 type identified interface{ ident() whole }
 
+// listing is what was read of a collection.
+type listing[T identified] struct {
+	rows   []T
+	window stock.Window
+	// short: the shop counts rows that it does not show, so one that is absent need not be gone.
+	short bool
+}
+
+func (l *listing[T]) add(m listing[T]) {
+	l.rows, l.window, l.short = append(l.rows, m.rows...), span(l.window, m.window), l.short || m.short
+}
+
 // page reads the rows of a collection at a place, without those seen before, and returns the place after them.
-func page[T identified](ctx context.Context, c *Client, path string, query url.Values, at place) ([]T, place, stock.Window, error) {
+func page[T identified](ctx context.Context, c *Client, path string, query url.Values, at place) (listing[T], place, error) {
+	fail := func(err error) (listing[T], place, error) { return listing[T]{}, at, err }
 	query.Set("orderby", "id")
 	query.Set("order", "asc")
 	stepped := false
@@ -100,20 +113,20 @@ func page[T identified](ctx context.Context, c *Client, path string, query url.V
 			continue
 		}
 		if err != nil {
-			return nil, at, stock.Window{}, err
+			return fail(err)
 		}
 		rows, err := decode[list[T]](a)
-		if err != nil {
-			return nil, at, stock.Window{}, err
+		if err == nil {
+			err = ordered(rows)
 		}
-		if err := ordered(rows); err != nil {
-			return nil, at, stock.Window{}, err
+		if err != nil {
+			return fail(err)
 		}
 		if at.offset > 0 && (at.back < maxBack || stepped) && (len(rows) == 0 || rows[0].ident().n > at.last) {
 			at.offset, stepped = max(0, at.offset-size), true
 			continue
 		}
-		var fresh []T
+		got := listing[T]{window: a.window}
 		next := place{offset: at.offset + size - 1, last: at.last, dry: at.dry + 1, pending: at.pending}
 		if stepped {
 			// Half a page of rows seen before is more than a shop hides in one place.
@@ -121,20 +134,25 @@ func page[T identified](ctx context.Context, c *Client, path string, query url.V
 		}
 		for _, r := range rows {
 			if r.ident().n > at.last {
-				fresh, next.dry = append(fresh, r), 0
+				got.rows, next.dry = append(got.rows, r), 0
 			}
 			next.last = max(next.last, r.ident().n)
 		}
 		total, err := strconv.Atoi(a.header.Get("X-WP-Total"))
+		counted := err == nil
+		got.short = counted && len(rows) < min(size, total-at.offset)
 		switch {
-		case err != nil && len(rows) < size, err == nil && at.offset+size >= total:
+		case !counted && len(rows) == 0:
+			// Absence means much, so it must be said in WooCommerce's own way.
+			return fail(unexpected("the shop answers with an empty list that lacks its count (X-WP-Total): something in front of it may answer in its place"))
+		case !counted && len(rows) < size, counted && at.offset+size >= total:
 			next.offset = done
 		case len(rows) == 0:
-			return nil, at, stock.Window{}, unexpected("the shop lists nothing where it says there is more: a plugin may hide rows from the REST API")
+			return fail(unexpected("the shop lists nothing where it says there is more: a plugin may hide rows from the REST API"))
 		case next.dry > maxDry:
-			return nil, at, stock.Window{}, unexpected("the shop lists the same rows again and again: a plugin may change the paging of the REST API")
+			return fail(unexpected("the shop lists the same rows again and again: a plugin may change the paging of the REST API"))
 		}
-		return fresh, next, a.window, nil
+		return got, next, nil
 	}
 }
 
@@ -155,38 +173,36 @@ func ordered[T identified](rows []T) error {
 }
 
 // all walks a collection to its end.
-func all[T identified](ctx context.Context, c *Client, path string, query url.Values) ([]T, stock.Window, error) {
+func all[T identified](ctx context.Context, c *Client, path string, query url.Values) (listing[T], error) {
 	var (
-		rows   []T
-		window stock.Window
-		at     place
+		read listing[T]
+		at   place
 	)
 	for at.offset != done {
-		more, next, w, err := page[T](ctx, c, path, query, at)
+		more, next, err := page[T](ctx, c, path, query, at)
 		if err != nil {
-			return nil, window, err
+			return read, err
 		}
-		rows, window, at = append(rows, more...), span(window, w), next
+		read.add(more)
+		at = next
 	}
-	return rows, window, nil
+	return read, nil
 }
 
 // byID reads the named rows of a collection; those that are not in it are absent.
-func byID[T identified](ctx context.Context, c *Client, path string, query url.Values, ids []int64) ([]T, stock.Window, error) {
-	var (
-		rows   []T
-		window stock.Window
-	)
+func byID[T identified](ctx context.Context, c *Client, path string, query url.Values, ids []int64) (listing[T], error) {
+	var read listing[T]
 	for len(ids) > 0 {
 		n := min(len(ids), c.reads.size())
 		query.Set("include", joinIDs(ids[:n]))
-		more, w, err := all[T](ctx, c, path, query)
+		more, err := all[T](ctx, c, path, query)
 		if err != nil {
-			return nil, window, err
+			return read, err
 		}
-		rows, window, ids = append(rows, more...), span(window, w), ids[n:]
+		read.add(more)
+		ids = ids[n:]
 	}
-	return rows, window, nil
+	return read, nil
 }
 
 // span is the shortest window that holds both; a zero one holds nothing.

@@ -138,8 +138,8 @@ func (c *Client) RemoveWebhooks(ctx context.Context, deliveryURL string) error {
 }
 
 func (c *Client) webhooks(ctx context.Context, deliveryURL string) ([]webhook, error) {
-	found, _, err := all[webhook](ctx, c, "webhooks", url.Values{"_fields": {"id,name,status,topic,delivery_url"}})
-	return slices.DeleteFunc(found, func(w webhook) bool { return string(w.URL) != deliveryURL }), err
+	found, err := all[webhook](ctx, c, "webhooks", url.Values{"_fields": {"id,name,status,topic,delivery_url"}})
+	return slices.DeleteFunc(found.rows, func(w webhook) bool { return string(w.URL) != deliveryURL }), err
 }
 
 func (c *Client) deleteWebhook(ctx context.Context, id int64) error {
