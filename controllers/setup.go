@@ -1,0 +1,328 @@
+package controllers
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"stocksync.dev/stocksync/api/v1alpha1"
+	"stocksync.dev/stocksync/internal/render"
+)
+
+// Options are what the controllers are made of.
+type Options struct {
+	// Operator is rendered into the agents' objects.
+	Operator render.Operator
+	// Agents asks the agents.
+	Agents *Agents
+	// Pace bounds status writes.
+	Pace Pace
+	// Clock is the time by which writes are paced and certificates renewed.
+	Clock clock.PassiveClock
+	// Concurrency is how many objects of a kind are reconciled at a time.
+	Concurrency int
+}
+
+// NewScheme knows every type the operator reads and writes.
+func NewScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, fmt.Errorf("registering types: %w", err)
+		}
+	}
+	return scheme, nil
+}
+
+// CacheOptions keep the cache small: of Secrets only metadata, and of that not the annotations, where kubectl may
+// have left the content; of the other kinds only our own objects.
+func CacheOptions() cache.Options {
+	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{"app.kubernetes.io/managed-by": render.ManagedBy})}
+	return cache.Options{
+		ReaderFailOnMissingInformer: true,
+		DefaultTransform:            cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Secret{}:              {Transform: stripSecret},
+			&corev1.Service{}:             ours,
+			&corev1.ServiceAccount{}:      ours,
+			&appsv1.StatefulSet{}:         ours,
+			&networkingv1.NetworkPolicy{}: ours,
+			&networkingv1.Ingress{}:       ours,
+		},
+	}
+}
+
+func stripSecret(object any) (any, error) {
+	if accessor, err := meta.Accessor(object); err == nil {
+		accessor.SetAnnotations(nil)
+		accessor.SetManagedFields(nil)
+	}
+	if secret, full := object.(*corev1.Secret); full {
+		secret.Data = nil
+	}
+	return object, nil
+}
+
+// Names of the cache's indexes.
+const (
+	bySecret   = "stocksync.secret"
+	byURL      = "stocksync.url"
+	byTopology = "stocksync.topology"
+)
+
+// Setup adds both controllers, and the reading of agents, to the manager.
+func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
+	if err := index(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	if err := mgr.Add(o.Agents); err != nil {
+		return fmt.Errorf("adding the reader of agents: %w", err)
+	}
+	secrets := newSecretReader(mgr.GetClient(), mgr.GetAPIReader())
+	topology := &topologyReconciler{
+		client: mgr.GetClient(), live: mgr.GetAPIReader(), operator: o.Operator, agents: o.Agents, secrets: secrets,
+		applier: newApplier(mgr.GetClient(), mgr.GetAPIReader()), status: newStatusWriter(mgr.GetClient(), o.Clock, o.Pace),
+		rollouts: newRollouts(), clock: o.Clock, random: rand.Reader, bumps: map[types.NamespacedName]bump{},
+	}
+	child := &childStoreReconciler{
+		client: mgr.GetClient(), agents: o.Agents, secrets: secrets,
+		status: newStatusWriter(mgr.GetClient(), o.Clock, o.Pace), clock: o.Clock,
+	}
+	wake := waker{reader: mgr.GetClient()}
+	options := controller.Options{MaxConcurrentReconciles: o.Concurrency}
+	changed := builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})
+	owned := []builder.OwnsOption{builder.OnlyMetadata, changed}
+
+	err := ctrl.NewControllerManagedBy(mgr).Named("topology").WithOptions(options).
+		For(&v1alpha1.StockSyncTopology{}, builder.WithPredicates(written)).
+		Owns(&appsv1.StatefulSet{}, owned...).
+		Owns(&corev1.Service{}, owned...).
+		Owns(&corev1.ServiceAccount{}, owned...).
+		Owns(&networkingv1.NetworkPolicy{}, owned...).
+		Owns(&networkingv1.Ingress{}, owned...).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(wake.topologiesOfSecret), changed).
+		Watches(&v1alpha1.StockSyncTopology{}, handler.EnqueueRequestsFromMapFunc(wake.topologiesOfNamespace), builder.WithPredicates(written)).
+		Watches(&v1alpha1.ChildStore{}, handler.EnqueueRequestsFromMapFunc(wake.topologiesOfChild), builder.WithPredicates(predicate.Or(written, counted))).
+		WatchesRawSource(source.Channel(o.Agents.topologies, &handler.EnqueueRequestForObject{})).
+		Complete(topology)
+	if err != nil {
+		return fmt.Errorf("setting up the topology controller: %w", err)
+	}
+	err = ctrl.NewControllerManagedBy(mgr).Named("childstore").WithOptions(options).
+		For(&v1alpha1.ChildStore{}, builder.WithPredicates(written)).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(wake.childrenOfSecret), changed).
+		Watches(&v1alpha1.StockSyncTopology{}, handler.EnqueueRequestsFromMapFunc(wake.childrenOfNamespace), builder.WithPredicates(predicate.Or(written, accepted))).
+		Watches(&v1alpha1.ChildStore{}, handler.EnqueueRequestsFromMapFunc(wake.rivals), builder.WithPredicates(predicate.Or(written, accepted))).
+		WatchesRawSource(source.Channel(o.Agents.children, &handler.EnqueueRequestForObject{})).
+		Complete(child)
+	if err != nil {
+		return fmt.Errorf("setting up the child store controller: %w", err)
+	}
+	return nil
+}
+
+// written holds back events of nothing but our own status.
+var written = predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, goingPredicate{})
+
+// accepted lets pass a change of the condition Accepted: it may free a URL or a storeID, or take one.
+var accepted = conditionChanged(v1alpha1.ConditionAccepted)
+
+// counted lets pass a change of what a topology counts, or has to render, of its children.
+var counted = conditionChanged(v1alpha1.ConditionAccepted, v1alpha1.ConditionReady, v1alpha1.ConditionInSync)
+
+// goingPredicate lets pass the mark of deletion, which changes neither generation nor annotations.
+type goingPredicate struct{ predicate.Funcs }
+
+// Update reports whether the object has just been marked for deletion.
+func (goingPredicate) Update(e event.UpdateEvent) bool {
+	return (e.ObjectOld.GetDeletionTimestamp() == nil) != (e.ObjectNew.GetDeletionTimestamp() == nil)
+}
+
+func conditionChanged(types ...string) predicate.Predicate {
+	conditions := func(object client.Object) []metav1.Condition {
+		switch o := object.(type) {
+		case *v1alpha1.ChildStore:
+			return o.Status.Conditions
+		case *v1alpha1.StockSyncTopology:
+			return o.Status.Conditions
+		default:
+			return nil
+		}
+	}
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		return slices.ContainsFunc(types, func(t string) bool {
+			a, b := meta.FindStatusCondition(conditions(e.ObjectOld), t), meta.FindStatusCondition(conditions(e.ObjectNew), t)
+			return (a == nil) != (b == nil) || a != nil && (a.Status != b.Status || a.Reason != b.Reason)
+		})
+	}}
+}
+
+func index(ctx context.Context, indexer client.FieldIndexer) error {
+	secretNames := func(keys []v1alpha1.SecretKeyReference) []string {
+		var names []string
+		for _, key := range keys {
+			if !slices.Contains(names, key.Name) {
+				names = append(names, key.Name)
+			}
+		}
+		return names
+	}
+	type indexed struct {
+		object client.Object
+		field  string
+		values client.IndexerFunc
+	}
+	for _, i := range []indexed{
+		{&v1alpha1.StockSyncTopology{}, bySecret, func(o client.Object) []string {
+			return secretNames(masterKeys(o.(*v1alpha1.StockSyncTopology)))
+		}},
+		{&v1alpha1.ChildStore{}, bySecret, func(o client.Object) []string {
+			return secretNames(childKeys(o.(*v1alpha1.ChildStore)))
+		}},
+		{&v1alpha1.ChildStore{}, byURL, func(o client.Object) []string {
+			return []string{storeURL(o.(*v1alpha1.ChildStore).Spec.WooCommerce)}
+		}},
+		{&v1alpha1.ChildStore{}, byTopology, func(o client.Object) []string {
+			return []string{o.(*v1alpha1.ChildStore).Spec.TopologyRef.Name}
+		}},
+	} {
+		if err := indexer.IndexField(ctx, i.object, i.field, i.values); err != nil {
+			return fmt.Errorf("indexing %T by %s: %w", i.object, i.field, err)
+		}
+	}
+	return nil
+}
+
+// waker finds which objects an event concerns.
+type waker struct{ reader client.Reader }
+
+// topologiesOfSecret: those whose configuration the Secret is part of, and the one it was made for.
+func (w waker) topologiesOfSecret(ctx context.Context, secret client.Object) []reconcile.Request {
+	named := map[string]bool{}
+	for _, t := range w.topologies(ctx, secret.GetNamespace(), client.MatchingFields{bySecret: secret.GetName()}) {
+		named[t.Name] = true
+	}
+	for _, c := range w.children(ctx, secret.GetNamespace(), client.MatchingFields{bySecret: secret.GetName()}) {
+		named[c.Spec.TopologyRef.Name] = true
+	}
+	if t := secret.GetLabels()[v1alpha1.LabelTopology]; t != "" {
+		named[t] = true
+	}
+	return requests(secret.GetNamespace(), named)
+}
+
+func (w waker) childrenOfSecret(ctx context.Context, secret client.Object) []reconcile.Request {
+	named := map[string]bool{}
+	for _, c := range w.children(ctx, secret.GetNamespace(), client.MatchingFields{bySecret: secret.GetName()}) {
+		named[c.Name] = true
+	}
+	return requests(secret.GetNamespace(), named)
+}
+
+// topologiesOfNamespace: a new or changed topology may take a URL from another, or give one up. There are few.
+func (w waker) topologiesOfNamespace(ctx context.Context, object client.Object) []reconcile.Request {
+	named := map[string]bool{}
+	for _, t := range w.topologies(ctx, object.GetNamespace()) {
+		named[t.Name] = true
+	}
+	return requests(object.GetNamespace(), named)
+}
+
+// topologiesOfChild: the one the child refers to, and those whose master has its URL.
+func (w waker) topologiesOfChild(ctx context.Context, object client.Object) []reconcile.Request {
+	child, ok := object.(*v1alpha1.ChildStore)
+	if !ok {
+		return nil
+	}
+	named := map[string]bool{child.Spec.TopologyRef.Name: true}
+	url := storeURL(child.Spec.WooCommerce)
+	for _, t := range w.topologies(ctx, child.Namespace) {
+		if storeURL(t.Spec.Master.WooCommerce) == url {
+			named[t.Name] = true
+		}
+	}
+	return requests(child.Namespace, named)
+}
+
+// childrenOfNamespace: those of the topology, and those that have the URL of its master.
+func (w waker) childrenOfNamespace(ctx context.Context, object client.Object) []reconcile.Request {
+	topology, ok := object.(*v1alpha1.StockSyncTopology)
+	if !ok {
+		return nil
+	}
+	named := map[string]bool{}
+	for _, fields := range []client.MatchingFields{
+		{byTopology: topology.Name}, {byURL: storeURL(topology.Spec.Master.WooCommerce)},
+	} {
+		for _, c := range w.children(ctx, topology.Namespace, fields) {
+			named[c.Name] = true
+		}
+	}
+	return requests(topology.Namespace, named)
+}
+
+// rivals: the children with the same URL, or the same storeID in the same topology.
+func (w waker) rivals(ctx context.Context, object client.Object) []reconcile.Request {
+	child, ok := object.(*v1alpha1.ChildStore)
+	if !ok {
+		return nil
+	}
+	named := map[string]bool{}
+	for _, c := range w.children(ctx, child.Namespace, client.MatchingFields{byURL: storeURL(child.Spec.WooCommerce)}) {
+		named[c.Name] = true
+	}
+	for _, c := range w.children(ctx, child.Namespace, client.MatchingFields{byTopology: child.Spec.TopologyRef.Name}) {
+		if c.EffectiveStoreID() == child.EffectiveStoreID() {
+			named[c.Name] = true
+		}
+	}
+	delete(named, child.Name)
+	return requests(child.Namespace, named)
+}
+
+// topologies and children list from the cache, without copying; that fails only while the operator stops.
+func (w waker) topologies(ctx context.Context, namespace string, opts ...client.ListOption) []v1alpha1.StockSyncTopology {
+	list := &v1alpha1.StockSyncTopologyList{}
+	if err := w.reader.List(ctx, list, append(opts, client.InNamespace(namespace), client.UnsafeDisableDeepCopy)...); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "listing topologies")
+	}
+	return list.Items
+}
+
+func (w waker) children(ctx context.Context, namespace string, opts ...client.ListOption) []v1alpha1.ChildStore {
+	list := &v1alpha1.ChildStoreList{}
+	if err := w.reader.List(ctx, list, append(opts, client.InNamespace(namespace), client.UnsafeDisableDeepCopy)...); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "listing child stores")
+	}
+	return list.Items
+}
+
+func requests(namespace string, names map[string]bool) []reconcile.Request {
+	var all []reconcile.Request
+	for name := range names {
+		all = append(all, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}})
+	}
+	return all
+}
