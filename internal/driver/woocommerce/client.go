@@ -119,9 +119,6 @@ func New(o Options) (*Client, error) {
 	if c.timeout == 0 {
 		c.timeout = DefaultTimeout
 	}
-	if c.log.GetSink() == nil {
-		c.log = logr.Discard()
-	}
 	c.reads.least, c.writes.least = minPage, 1
 	c.limit = maxBody
 	if c.http == nil {

@@ -36,6 +36,10 @@ type updated struct {
 	} `json:"error"`
 }
 
+type batchAnswer struct {
+	Update *list[updated] `json:"update"`
+}
+
 // Push implements [engine.Driver]: one request for products and one for the variations of each parent, of at most
 // [engine.BatchSize] items, fewer where the shop is slow. After a request that failed no other is sent.
 func (c *Client) Push(ctx context.Context, pushes []engine.Push) []engine.Result {
@@ -90,13 +94,9 @@ func (c *Client) push(ctx context.Context, parent int64, pushes []engine.Push, p
 		}
 		return nil
 	}
-	var body struct {
-		Update *list[updated] `json:"update"`
-	}
+	var body batchAnswer
 	if err == nil {
-		body, err = decode[struct {
-			Update *list[updated] `json:"update"`
-		}](a)
+		body, err = decode[batchAnswer](a)
 		if err == nil && body.Update == nil {
 			err = unexpected("the answer to a batch holds no updates")
 		}

@@ -52,6 +52,20 @@ type webhook struct {
 
 func (w webhook) ident() whole { return w.ID }
 
+// amiss tells what is wrong with the webhook that should have this name; empty when nothing is.
+func (w webhook) amiss(name string) RepairReason {
+	switch {
+	case w.Status == "disabled":
+		return Disabled
+	case string(w.Name) != name:
+		// The shop never shows the secret; the name carries a print of it.
+		return SecretChanged
+	case w.Status == "paused":
+		return Paused
+	}
+	return ""
+}
+
 type webhookWrite struct {
 	Name   string `json:"name"`
 	Topic  string `json:"topic"`
@@ -78,22 +92,10 @@ func (c *Client) EnsureWebhooks(ctx context.Context, deliveryURL, secret string)
 			if string(w.Topic) != topic {
 				continue
 			}
-			old = append(old, w)
-			switch {
-			case w.Status == "disabled":
-				why = Disabled
-			case string(w.Name) != want.Name:
-				// The shop never shows the secret; the name carries a print of it.
-				why = SecretChanged
-			case w.Status == "paused":
-				why = Paused
-			default:
-				why = ""
-			}
-			if why == "" || why == Paused {
-				old = old[:len(old)-1]
+			if why = w.amiss(want.Name); why == "" || why == Paused {
 				break
 			}
+			old = append(old, w)
 		}
 		if why != "" {
 			repairs = append(repairs, Repair{topic, why})
