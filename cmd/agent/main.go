@@ -146,7 +146,12 @@ func run(ctx context.Context, o agent.Options) (err error) {
 }
 
 func newLogger(w io.Writer, format string, verbosity int) (logr.Logger, error) {
-	o := &slog.HandlerOptions{Level: slog.Level(-verbosity)}
+	o := &slog.HandlerOptions{Level: slog.Level(-verbosity), ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+		if level, ok := a.Value.Any().(slog.Level); ok && len(groups) == 0 && a.Key == slog.LevelKey && level < slog.LevelInfo {
+			a.Value = slog.StringValue("DEBUG")
+		}
+		return a
+	}}
 	if format == "auto" {
 		format = "json"
 		if file, ok := w.(*os.File); ok {

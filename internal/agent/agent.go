@@ -26,9 +26,11 @@ const (
 	keepHistory     = 90 * 24 * time.Hour
 	keepHistoryRows = 2_000_000
 	pruneEvery      = 24 * time.Hour
-	// statusFor is how long a status is served again, previewFor the costly part of it.
-	statusFor  = time.Second
-	previewFor = time.Minute
+	firstPrune      = 10 * time.Minute
+	// statusFor is how long a status is served again; lookEvery is how often what Observe would change is
+	// counted, which takes a look at every placement.
+	statusFor = time.Second
+	lookEvery = 30 * time.Second
 	// stopWithin bounds how long requests under way are waited for at the end.
 	stopWithin = 5 * time.Second
 )
@@ -90,9 +92,11 @@ type Agent struct {
 	stream   string // what conf was read from
 	revision string
 	// refused says why the newest stream, or some of its documents, are not in use; failed that it is none of it.
-	refused string
-	failed  bool
-	loaded  bool
+	refused  string
+	failed   bool
+	loaded   bool
+	previews map[string]preview
+	looking  engine.Signal
 
 	// asking is held while a status is made.
 	asking    sync.Mutex
@@ -100,8 +104,6 @@ type Agent struct {
 	cached    agentapi.Status
 	cachedAt  time.Time
 	cachedFor string
-	previews  map[string]preview
-	previewed time.Time
 }
 
 // running is a store in use. It does not change once it is in use.
@@ -129,7 +131,7 @@ func New(ctx context.Context, o Options, l Ledger, clock engine.Clock) (*Agent, 
 		return nil, err
 	}
 	a := &Agent{o: o, log: o.Log, clock: clock, ledger: l, ledgerID: id, started: clock.Now(),
-		shops: map[string]*running{}, sinces: sinces{}}
+		shops: map[string]*running{}, sinces: sinces{}, looking: clock.NewSignal()}
 	a.engine = engine.New(l, id, clock, o.Log.WithName("engine"))
 	a.metrics = newMetrics(o.Version, a.Status, o.Log)
 	a.receiver = newReceiver(id, clock.Now, a.engine.Hint, func(store, result string) {
@@ -185,8 +187,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	if changes == nil {
 		changes = src.watch(ctx, a.log)
 	}
-	prune := time.NewTimer(time.Minute)
-	defer prune.Stop()
+	all.Go(func() { a.prune(ctx) })
+	all.Go(func() { a.look(ctx) })
 	a.log.Info("the agent runs", "version", a.o.Version, "ledger", a.ledgerID)
 	for {
 		select {
@@ -204,12 +206,38 @@ func (a *Agent) Run(ctx context.Context) error {
 		case <-changes:
 			// The reason is in the log and the status.
 			_ = a.load(ctx, src)
-		case <-prune.C:
-			prune.Reset(pruneEvery)
-			if err := a.ledger.Prune(ctx, a.clock.Now().Add(-keepHistory), keepHistoryRows); err != nil && ctx.Err() == nil {
-				a.log.Error(err, "old history could not be deleted; tried again tomorrow")
-			}
 		}
+	}
+}
+
+// prune keeps the history from growing without end.
+func (a *Agent) prune(ctx context.Context) {
+	timer := a.clock.NewSignal()
+	for wait := firstPrune; ; wait = pruneEvery {
+		timer.Wait(ctx, a.clock.Now().Add(wait))
+		if ctx.Err() != nil {
+			return
+		}
+		if err := a.ledger.Prune(ctx, a.clock.Now().Add(-keepHistory), keepHistoryRows); err != nil && ctx.Err() == nil {
+			a.log.Error(err, "old history could not be deleted; it is tried again tomorrow")
+		}
+	}
+}
+
+// look counts, now and then, what the stores in mode Observe show otherwise than they would in Sync.
+func (a *Agent) look(ctx context.Context) {
+	for ctx.Err() == nil {
+		a.mu.Lock()
+		conf := a.conf
+		a.mu.Unlock()
+		previews, err := a.lookAhead(ctx, conf)
+		if err != nil && ctx.Err() == nil {
+			a.log.Error(err, "the ledger could not be read for mode Observe")
+		}
+		a.mu.Lock()
+		a.previews = previews
+		a.mu.Unlock()
+		a.looking.Wait(ctx, a.clock.Now().Add(lookEvery))
 	}
 }
 
@@ -314,6 +342,7 @@ func (a *Agent) apply(ctx context.Context, next Config) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.conf, a.shops = conf, shops
+	a.looking.Set()
 	return nil
 }
 
@@ -355,7 +384,8 @@ func engineStore(st Store, shop Shop) engine.Store {
 // keep starts the keeper of a store.
 func (a *Agent) keep(ctx context.Context, r *running, url string, state hooks) *running {
 	r.keeper = &keeper{shop: r.shop, url: url, secret: WebhookSecret(a.ledgerID, r.store.ID), clock: a.clock,
-		log: a.log.WithName("webhooks").WithValues("store", r.store.ID), state: state}
+		log: a.log.WithName("webhooks").WithValues("store", r.store.ID), state: state,
+		ours: func(ctx context.Context) (bool, error) { return a.ours(ctx, r.store.ID) }}
 	ctx, r.stop = context.WithCancel(ctx)
 	r.done = make(chan struct{})
 	go func() {
@@ -365,6 +395,17 @@ func (a *Agent) keep(ctx context.Context, r *running, url string, state hooks) *
 		}
 	}()
 	return r
+}
+
+// ours tells whether a store was read to its end and carries no other ledger's marks.
+func (a *Agent) ours(ctx context.Context, store string) (bool, error) {
+	states, err := a.engine.Status(ctx)
+	for _, s := range states {
+		if s.StoreID == store {
+			return s.Scanned && s.ClaimedBy == "", err
+		}
+	}
+	return false, err
 }
 
 // halt ends the keeper.
@@ -388,7 +429,7 @@ func (r *running) retire(wanted string, mayWrite bool, removing *sync.WaitGroup)
 			r.keeper.remove(context.Background())
 		})
 	}
-	return hooks{versions: state.versions}
+	return hooks{versions: state.versions, versionsAt: state.versionsAt}
 }
 
 // Status is what the operator and `agent status` are told.
@@ -396,7 +437,7 @@ func (a *Agent) Status(ctx context.Context) (agentapi.Status, error) {
 	a.asking.Lock()
 	defer a.asking.Unlock()
 	a.mu.Lock()
-	conf, shops, revision, refused := a.conf, a.shops, a.revision, a.refused
+	conf, shops, revision, refused, previews := a.conf, a.shops, a.revision, a.refused, a.previews
 	a.mu.Unlock()
 	now := a.clock.Now()
 	asked := revision + "\n" + refused
@@ -413,12 +454,6 @@ func (a *Agent) Status(ctx context.Context) (agentapi.Status, error) {
 	if err != nil {
 		return agentapi.Status{}, err
 	}
-	if asked != a.cachedFor || now.Sub(a.previewed) >= previewFor {
-		if a.previews, err = a.lookAhead(ctx, conf); err != nil {
-			return agentapi.Status{}, err
-		}
-		a.previewed = now
-	}
 	byID := map[string]engine.StoreState{}
 	for _, s := range states {
 		byID[s.StoreID] = s
@@ -431,7 +466,7 @@ func (a *Agent) Status(ctx context.Context) (agentapi.Status, error) {
 	}
 	a.sinces.forget(func(id string) bool { return shops[id] != nil })
 	for _, st := range conf.Stores {
-		v := view{store: st, state: byID[st.ID], hooks: shops[st.ID].keeper.snapshot(), preview: a.previews[st.ID],
+		v := view{store: st, state: byID[st.ID], hooks: shops[st.ID].keeper.snapshot(), preview: previews[st.ID],
 			publicURL: conf.PublicURL, objective: conf.LagObjective, now: now}
 		s.Stores = append(s.Stores, v.status(a.sinces.at(now)))
 	}

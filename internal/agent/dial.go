@@ -16,7 +16,7 @@ func DialWooCommerce(version string, now func() time.Time, log logr.Logger) func
 		w := s.Settings.WooCommerce
 		o := woocommerce.Options{
 			URL: w.URL, ConsumerKey: string(w.ConsumerKey), ConsumerSecret: string(w.ConsumerSecret), StoreID: s.ID,
-			Now: now, UserAgent: "StockSync/" + version, Log: log.WithName("woocommerce").WithValues("store", s.ID),
+			Now: now, UserAgent: "StockSync/" + version, Log: log.WithName("woocommerce"),
 		}
 		if w.Insecure {
 			o.Transport = v1alpha1.TransportInsecureHTTP

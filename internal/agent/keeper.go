@@ -18,6 +18,8 @@ const (
 	// each time while that fails.
 	keepEvery = 5 * time.Minute
 	firstKeep = 10 * time.Second
+	// versionsEvery is how often a shop is asked what it runs.
+	versionsEvery = time.Hour
 	// removeWithin bounds the removal of webhooks from a store that left.
 	removeWithin = 10 * time.Second
 )
@@ -39,9 +41,11 @@ type hooks struct {
 	repairedAt time.Time
 	repaired   []string
 	// paused are those somebody paused in the shop.
-	paused   []string
-	fault    *engine.Fault
-	versions woocommerce.Versions
+	paused []string
+	fault  *engine.Fault
+
+	versions   woocommerce.Versions
+	versionsAt time.Time
 }
 
 // keeper keeps the webhooks of one store alive and asks for its versions now and then.
@@ -49,8 +53,10 @@ type keeper struct {
 	shop Shop
 	// url and secret of the webhooks; url is empty when none are wanted.
 	url, secret string
-	clock       engine.Clock
-	log         logr.Logger
+	// ours tells whether the shop may be written to: not before it is known that no other ledger keeps it.
+	ours  func(context.Context) (bool, error)
+	clock engine.Clock
+	log   logr.Logger
 
 	mu    sync.Mutex
 	state hooks
@@ -61,9 +67,12 @@ func (k *keeper) run(ctx context.Context) {
 	failures := 0
 	for ctx.Err() == nil {
 		wait := keepEvery
-		if k.keep(ctx) == nil {
+		switch err := k.keep(ctx); {
+		case err == nil:
 			failures = 0
-		} else {
+		case errors.Is(err, errNotOurs):
+			wait = firstKeep
+		default:
 			wait = min(keepEvery, firstKeep<<min(failures, 8))
 			failures++
 		}
@@ -72,15 +81,23 @@ func (k *keeper) run(ctx context.Context) {
 	}
 }
 
+// errNotOurs: it is not known yet that the shop is ours, or known that it is not.
+var errNotOurs = errors.New("the shop may not be written to")
+
 // keep does one round.
 func (k *keeper) keep(ctx context.Context) error {
-	if v, err := k.shop.Versions(ctx); err == nil {
-		k.mu.Lock()
-		k.state.versions = v
-		k.mu.Unlock()
+	if k.versionsDue() {
+		if v, err := k.shop.Versions(ctx); err == nil {
+			k.mu.Lock()
+			k.state.versions, k.state.versionsAt = v, k.clock.Now()
+			k.mu.Unlock()
+		}
 	}
 	if k.url == "" {
 		return nil
+	}
+	if ours, err := k.ours(ctx); err != nil || !ours {
+		return errors.Join(err, errNotOurs)
 	}
 	repairs, err := k.shop.EnsureWebhooks(ctx, k.url, k.secret)
 	if ctx.Err() != nil {
@@ -118,6 +135,12 @@ func (k *keeper) keep(ctx context.Context) error {
 		k.state.since = now
 	}
 	return nil
+}
+
+func (k *keeper) versionsDue() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.state.versionsAt.IsZero() || k.clock.Now().Sub(k.state.versionsAt) >= versionsEvery
 }
 
 func (k *keeper) snapshot() hooks {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -157,7 +158,7 @@ func (rc *receiver) deliver(w http.ResponseWriter, r *http.Request, id string, b
 	case !signed:
 		return http.StatusUnauthorized, resultForged, "the delivery must be signed"
 	}
-	if !box.deaf {
+	if !box.deaf && slices.Contains(woocommerce.Topics, d.Topic) {
 		var products []int64
 		for _, p := range []int64{d.Object, d.Parent} {
 			if p > 0 {

@@ -120,7 +120,7 @@ func (v view) hintsAvailable() statement {
 		return no(v1alpha1.ReasonWebhooksRefused, fmt.Sprintf("somebody paused %s in the shop: set them active there, or delete them and they are made anew%s", strings.Join(h.paused, ", "), polling))
 	case !h.repairedAt.IsZero() && s.LastHint.Before(h.repairedAt):
 		return no(v1alpha1.ReasonWebhooksRepaired, fmt.Sprintf("put back %s; none was delivered since%s", strings.Join(h.repaired, ", "), polling))
-	case s.LastInbound.After(h.since) && s.LastInbound.Sub(s.LastHint) > hintDelay && v.now.Sub(s.LastInbound) > hintDelay:
+	case s.LastInbound.Sub(h.since) > hintDelay && s.LastInbound.Sub(s.LastHint) > hintDelay && v.now.Sub(s.LastInbound) > hintDelay:
 		return no(v1alpha1.ReasonWebhooksSilent, fmt.Sprintf("a change was found that no webhook announced: see that the shop can reach %s and runs its cron (WP-Cron)%s", v.publicURL, polling))
 	}
 	return yes(v1alpha1.ReasonWebhooksActive, "webhooks are in place")
