@@ -43,3 +43,48 @@ cluster-load: ## Make the images of this checkout and load them into the cluster
 .PHONY: test-e2e
 test-e2e: ## Run the end-to-end tests on a cluster made for them; KEEP_CLUSTER=1 leaves it up.
 	@hack/e2e.sh
+
+##@ Build
+
+# What the images are called; pass others with `make docker-build deploy OPERATOR_IMAGE=... AGENT_IMAGE=...`.
+OPERATOR_IMAGE ?= stocksync/operator:dev
+AGENT_IMAGE ?= stocksync/agent:dev
+
+.PHONY: generate
+generate: manifests ## Make the generated Go code and docs/api.md anew.
+	go tool controller-gen object applyconfiguration paths=./api/...
+	go run ./hack/apidocs config/crd/bases api/v1alpha1/conditions.go >docs/api.md.new && mv docs/api.md.new docs/api.md
+
+.PHONY: manifests
+manifests: ## Make the CRDs and the operator's role anew.
+	go tool controller-gen crd paths=./api/... output:crd:dir=config/crd/bases
+	go tool controller-gen rbac:roleName=stocksync-operator paths=./controllers/... output:rbac:dir=config/rbac
+
+.PHONY: verify
+verify: generate ## Fail if a generated file is not what its source makes of it.
+	git diff --exit-code -- api config docs
+
+.PHONY: docker-build
+docker-build: ## Build the images of operator and agent.
+	docker build --target operator -t $(OPERATOR_IMAGE) .
+	docker build --target agent -t $(AGENT_IMAGE) .
+
+##@ Install
+
+.PHONY: install
+install: ## Install the CRDs into the cluster of the current context.
+	kubectl apply --server-side -k config/crd
+
+.PHONY: deploy
+deploy: ## Install the operator, with OPERATOR_IMAGE and AGENT_IMAGE.
+	kubectl kustomize config/default \
+		| sed -e 's|stocksync/operator:dev|$(OPERATOR_IMAGE)|' -e 's|stocksync/agent:dev|$(AGENT_IMAGE)|' \
+		| kubectl apply --server-side -f -
+
+.PHONY: undeploy
+undeploy: ## Remove the operator, the CRDs and with them every topology; ledgers stay.
+	kubectl delete --ignore-not-found -k config/default
+
+.PHONY: run
+run: install ## Run the operator here, against the cluster of the current context, on a machine that reaches its Services.
+	go run ./cmd/operator --agent-image=$(AGENT_IMAGE) --agent-dial=ServiceIP

@@ -160,8 +160,9 @@ const (
 	LabelTopology = "stocksync.dev/topology"
 	// AnnotationConfigRevision on the agent's pod makes the kubelet refresh the mounted configuration.
 	AnnotationConfigRevision = "stocksync.dev/config-revision"
-	// AnnotationTemplateHash and AnnotationTemplateHashVersion on the StatefulSet tell whether its pod template is
-	// still what this version of the operator would write.
-	AnnotationTemplateHash        = "stocksync.dev/template-hash"
+	// AnnotationTemplateHash on the StatefulSet covers what its pod template depends on.
+	AnnotationTemplateHash = "stocksync.dev/template-hash"
+	// AnnotationTemplateHashVersion beside it names the way the template was written; a StatefulSet of another
+	// version is left alone until its hash changes.
 	AnnotationTemplateHashVersion = "stocksync.dev/template-hash-version"
 )

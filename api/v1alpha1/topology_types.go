@@ -107,7 +107,8 @@ type Master struct {
 
 // Agent adjusts the sync agent's pod.
 type Agent struct {
-	// image of the agent, for example registry.example.com/stocksync:1.2.0. When omitted it is the operator's own.
+	// image of the agent, for example registry.example.com/stocksync:1.2.0. When omitted it is
+	// the one the operator was installed with.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=500

@@ -7,7 +7,8 @@ package v1alpha1
 //
 // Agent adjusts the sync agent's pod.
 type AgentApplyConfiguration struct {
-	// image of the agent, for example registry.example.com/stocksync:1.2.0. When omitted it is the operator's own.
+	// image of the agent, for example registry.example.com/stocksync:1.2.0. When omitted it is
+	// the one the operator was installed with.
 	Image *string `json:"image,omitempty"`
 	// imagePullSecrets are Secrets with which the image is pulled. At most 8. When omitted none is used.
 	ImagePullSecrets []LocalObjectReferenceApplyConfiguration `json:"imagePullSecrets,omitempty"`
