@@ -28,7 +28,7 @@ type shop struct {
 	backup    *shop
 	// restoredAt is when the shop was restored from its backup: what it did in the moments before, which
 	// nobody read, left no evidence anywhere.
-	restoredAt time.Time
+	restoredAt, unreadFrom, ordersRead time.Time
 }
 
 type item struct {
@@ -52,6 +52,7 @@ type change struct {
 	at     time.Time
 	object int64
 	delta  int64
+	edit   bool
 }
 
 func second(t time.Time) time.Time { return t.Truncate(time.Second) }
@@ -69,12 +70,12 @@ func (s *shop) sorted() []*item {
 
 // erased tells whether nothing is left of a change after the restore.
 func (s *shop) erased(c change) bool {
-	return !s.restoredAt.IsZero() && c.at.After(s.restoredAt.Add(-12*time.Second)) && c.at.Before(s.restoredAt.Add(time.Second))
+	return !s.restoredAt.IsZero() && c.at.After(s.unreadFrom.Add(-time.Second)) && c.at.Before(s.restoredAt.Add(time.Second))
 }
 
-func (s *shop) moved(it *item, delta int64) {
+func (s *shop) moved(it *item, delta int64, edit bool) {
 	it.modified = second(s.w.now)
-	s.own = append(s.own, change{s.w.now, it.ref.Object(), delta})
+	s.own = append(s.own, change{s.w.now, it.ref.Object(), delta, edit})
 }
 
 // sell places an order; its stock falls a little later, and the line says so later still.
@@ -89,7 +90,7 @@ func (s *shop) sell(object, units int64) {
 func (s *shop) take(o *order, units int64) {
 	it := s.items[o.object]
 	it.quantity -= units
-	s.moved(it, -units)
+	s.moved(it, -units, false)
 	s.w.after(s.w.between(18*time.Millisecond, 32*time.Millisecond)+s.slowLines, func() { o.reduced += units })
 }
 
@@ -111,7 +112,7 @@ func (s *shop) edit(object, to int64) bool {
 	if it.quantity == to {
 		return false
 	}
-	s.moved(it, to-it.quantity)
+	s.moved(it, to-it.quantity, true)
 	it.quantity = to
 	s.w.meet("edit", s)
 	return true
@@ -134,7 +135,7 @@ func (s *shop) restore() {
 	b := s.backup
 	s.snapshot()
 	s.items, s.orders, s.backup = b.items, b.orders, nil
-	s.restoredAt = s.w.now
+	s.restoredAt, s.unreadFrom = s.w.now, s.ordersRead
 	s.w.meet("restore", s)
 }
 
@@ -242,6 +243,9 @@ func (l *link) Orders(ctx context.Context, q engine.OrderQuery) (engine.OrderPag
 			}
 		}
 		slices.Sort(ids)
+		if q.IDs == nil && !q.Trashed {
+			l.s.ordersRead = l.w.now
+		}
 		for _, id := range ids {
 			o := l.s.orders[id]
 			page.Orders = append(page.Orders, engine.Order{ID: id, Created: o.created, Modified: o.modified,
@@ -293,7 +297,7 @@ func (l *link) serve(pushes []engine.Push, i, death int, answers *[]engine.Resul
 		w.after(5*time.Millisecond, next)
 		return
 	}
-	quantity, seen := it.quantity+p.Units, it.markers
+	quantity, seen, read := it.quantity+p.Units, it.markers, w.now
 	w.after(w.between(5*time.Millisecond, 15*time.Millisecond), func() {
 		it.markers[p.Slot] = p.Marker
 		seen[p.Slot] = p.Marker
@@ -310,6 +314,13 @@ func (l *link) serve(pushes []engine.Push, i, death int, answers *[]engine.Resul
 		w.after(w.between(4*time.Millisecond, 10*time.Millisecond)+lock, func() {
 			if racing := it.quantity + p.Units - quantity; racing != 0 {
 				w.meet("overwritten", l.s)
+			}
+			for _, c := range l.s.own {
+				if c.edit && c.object == p.Ref.Object() && c.at.After(read) {
+					// No order tells of an edit, so nobody can know of one that WooCommerce itself overwrote.
+					w.meet("edit overwritten", l.s)
+					w.unknowable[c.object] += max(c.delta, -c.delta)
+				}
 			}
 			it.modified, it.quantity = modified, quantity
 			*answers = append(*answers, engine.Result{Item: &engine.Item{Ref: p.Ref, SKUs: []string{it.sku}, Managed: engine.Own, Quantity: quantity, Markers: seen, Modified: modified}})

@@ -129,19 +129,26 @@ func (l *lane) unreadable(err error) error {
 // sweep reads orders modified since the cursor, which stays a minute behind: the units of a line are written
 // after the stock, by seconds where plugins are slow.
 func (l *lane) sweep(ctx context.Context, st Store, trashed bool) error {
-	since, err := l.cursor(ctx, st, "orders")
+	name := "orders"
+	if trashed {
+		name = "trashed orders"
+	}
+	since, err := l.cursor(ctx, st, name)
 	if err != nil {
 		return err
-	}
-	if since.IsZero() {
-		since = l.e.clock.Now().Add(-orderHistory)
-		if err := l.setCursor(ctx, st, "horizon", since); err != nil {
-			return err
-		}
 	}
 	horizon, err := l.cursor(ctx, st, "horizon")
 	if err != nil {
 		return err
+	}
+	if horizon.IsZero() {
+		horizon = l.e.clock.Now().Add(-orderHistory)
+		if err := l.setCursor(ctx, st, "horizon", horizon); err != nil {
+			return err
+		}
+	}
+	if since.IsZero() {
+		since = horizon
 	}
 	var began time.Time
 	for cursor := ""; ; {
@@ -160,11 +167,10 @@ func (l *lane) sweep(ctx context.Context, st Store, trashed bool) error {
 			break
 		}
 	}
-	if trashed {
-		return nil
+	if !trashed {
+		l.sweptAt = began
 	}
-	l.sweptAt = began
-	return l.setCursor(ctx, st, "orders", began)
+	return l.setCursor(ctx, st, name, began)
 }
 
 // orders takes in a page of orders in one ledger transaction.

@@ -84,7 +84,7 @@ func drawPlacement(t *rapid.T) stock.Placement {
 			State: rapid.SampledFrom([]stock.AttemptState{stock.Open, stock.Void}).Draw(t, "state"), SentAt: genTime.Draw(t, "sent")})
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "pushes") {
-		p.Pushes = append(p.Pushes, stock.PushMark{Units: genUnits.Draw(t, "units"), Modified: genTime.Draw(t, "modified")})
+		p.Pushes = append(p.Pushes, stock.PushMark{Units: genUnits.Draw(t, "units"), From: genTime.Draw(t, "from"), To: genTime.Draw(t, "to")})
 	}
 	return p
 }

@@ -118,7 +118,7 @@ func copyPlacement(p stock.Placement) stock.Placement {
 		p.Attempts[i].SentAt = at(p.Attempts[i].SentAt)
 	}
 	for i := range p.Pushes {
-		p.Pushes[i].Modified = at(p.Pushes[i].Modified)
+		p.Pushes[i].From, p.Pushes[i].To = at(p.Pushes[i].From), at(p.Pushes[i].To)
 	}
 	return p
 }

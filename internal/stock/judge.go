@@ -17,7 +17,7 @@ const (
 	Apart = 5 * time.Second
 	// guard is how far order changes must keep from a reading, racing the least of its marks by a second.
 	guard = 2 * time.Second
-	// near is how far an order may be from a push's Modified to have been overwritten by it.
+	// near is how far an order may be from a push to have been overwritten by it.
 	near = time.Second
 	// feedWindow is how close in time edits must be to look like one feed.
 	feedWindow = time.Hour
@@ -228,9 +228,12 @@ func decide(pool *Pool, p *Placement, samples []Sample, lines []Line, pol Policy
 	byOrders := p.Baseline - last.Taken
 	highest = max(highest, byOrders)
 	lowest = min(lowest, byOrders)
+	units := highest - lowest
 	var ids []string
-	for i := range p.Attempts {
-		if p.Attempts[i].State == Seen {
+	for i, t := range p.Attempts {
+		if t.State == Seen {
+			// What a request overwrites when it lands is in doubt as well.
+			units += max(t.Units, -t.Units)
 			ids = append(ids, fmt.Sprintf("%d (%+d)", p.Attempts[i].ID, p.Attempts[i].Units))
 			p.Attempts[i].State = Void
 		}
@@ -239,7 +242,7 @@ func decide(pool *Pool, p *Placement, samples []Sample, lines []Line, pol Policy
 	p.Contained = last.Quantity - lowest
 	p.Baseline = last.Taken + lowest
 	p.Quantity = last.Quantity
-	e := p.entry(Unclear, highest-lowest, fmt.Sprintf("reading %d fits no single set of the unanswered pushes %s; the lower stock was taken",
+	e := p.entry(Unclear, units, fmt.Sprintf("reading %d fits no single set of the unanswered pushes %s; the lower stock was taken",
 		last.Quantity, strings.Join(ids, ", ")))
 	e.Conflict = true
 	e.Delta = p.recount(pool, pol)
@@ -431,7 +434,7 @@ func (p *Placement) feed(pool *Pool, d int64, s Sample, lines []Line, now time.T
 	since := p.PartedSince.Add(-Settle)
 	for _, m := range slices.Backward(p.Pushes) {
 		mark.Undid = mark.Undid || m.Units == -d
-		if m.Modified.After(since) && len(mark.To) < maxPushMarks {
+		if m.To.After(since) && len(mark.To) < maxPushMarks {
 			mark.To = append(mark.To, mark.To[len(mark.To)-1]-m.Units)
 		}
 	}
@@ -479,7 +482,9 @@ type change struct{ order, units int64 }
 func racing(pushes []PushMark, lines []Line) []change {
 	var out []change
 	at := func(t time.Time) bool {
-		return slices.ContainsFunc(pushes, func(m PushMark) bool { return m.Modified.Sub(t).Abs() <= near })
+		return slices.ContainsFunc(pushes, func(m PushMark) bool {
+			return !t.Before(m.From.Add(-near)) && !t.After(m.To.Add(near))
+		})
 	}
 	for _, l := range lines {
 		if l.Before == 0 {

@@ -13,6 +13,7 @@ const (
 	AttemptMemory = 21 * 24 * time.Hour
 	maxPushMarks  = 64
 	pushMemory    = 30 * time.Minute
+	slowPush      = 4 * time.Second
 )
 
 // Merge takes in a reading of the item that is not the answer to one of our pushes.
@@ -162,11 +163,16 @@ func Answered(pool *Pool, p *Placement, id int64, r Reading, modified time.Time,
 	p.Attempts = slices.Delete(p.Attempts, i, i+1)
 	p.Contained += t.Units
 	p.Known[t.Slot] = id
-	p.Pushes = slices.DeleteFunc(p.Pushes, func(m PushMark) bool { return modified.Sub(m.Modified) > pushMemory })
+	mark := PushMark{Units: t.Units, From: modified, To: modified}
+	if r.Window.To.Sub(r.Window.From) > slowPush {
+		// Held up inside the shop, it may have read the quantity long before it wrote it.
+		mark.From, mark.To = r.Window.From, r.Window.To
+	}
+	p.Pushes = slices.DeleteFunc(p.Pushes, func(m PushMark) bool { return modified.Sub(m.To) > pushMemory })
 	if len(p.Pushes) == maxPushMarks {
 		p.Pushes = slices.Delete(p.Pushes, 0, 1)
 	}
-	p.Pushes = append(p.Pushes, PushMark{Units: t.Units, Modified: modified})
+	p.Pushes = append(p.Pushes, mark)
 	// With S grown by the push and the old quantity still in place, o would dip; judge both at once.
 	p.Quantity += t.Units
 	e := p.entry(Pushed, t.Units, fmt.Sprintf("the shop answered %d", r.Quantity))

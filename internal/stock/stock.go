@@ -97,12 +97,14 @@ type Attempt struct {
 	Base int64 `json:"base,omitempty"`
 }
 
-// PushMark remembers an answered push as evidence: a sale that WooCommerce overwrote lies within a second of
-// its Modified time.
+// PushMark remembers an answered push as evidence: a sale that WooCommerce overwrote lies between From and To,
+// or within a second of them.
 type PushMark struct {
 	Units int64 `json:"units"`
-	// Modified is the item's date_modified_gmt in the answer, on the store's clock.
-	Modified time.Time `json:"modified"`
+	// From and To are the item's date_modified_gmt in the answer or, where the answer took seconds, when the
+	// request began and ended; on the store's clock.
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
 }
 
 // Placement binds a pool to the object that holds its stock in one store.
