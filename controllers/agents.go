@@ -62,6 +62,7 @@ type agent struct {
 	wanted    wantedConfig
 	wantedAt  time.Time
 	confirmed wantedConfig // the newest configuration the agent said it runs with
+	told      wantedConfig // the one of these the reconcilers were told of
 	state     agentState
 	poke      chan struct{}
 	cancel    context.CancelFunc
@@ -153,9 +154,10 @@ func (a *Agents) watch(topology types.NamespacedName, target AgentTarget, wanted
 		known.confirmLocked()
 	}
 	known.target = target
-	if known.cancel == nil && a.run != nil {
+	switch {
+	case known.cancel == nil && a.run != nil:
 		a.startLocked(topology, known)
-	} else if news {
+	case known.cancel != nil && news:
 		select {
 		case known.poke <- struct{}{}:
 		default:
@@ -212,8 +214,9 @@ func (a *Agents) ask(ctx context.Context, topology types.NamespacedName, known *
 		}
 		a.mu.Lock()
 		before := known.state
-		wasConfirmed := known.confirmed
+		wasConfirmed := known.told
 		known.heard(report, err, a.clock.Now(), a.interval)
+		known.told = known.confirmed
 		after, confirmed, wanted := known.state, known.confirmed, known.wanted
 		pause := known.pause(a.clock.Now(), a.interval)
 		a.mu.Unlock()
@@ -260,7 +263,9 @@ func (k *agent) confirmLocked() {
 // pause is the time until the next read: shorter while something is expected to happen.
 func (k *agent) pause(now time.Time, interval time.Duration) time.Duration {
 	switch {
-	case k.state.failures > 0 || k.state.report == nil:
+	case k.state.report == nil && now.Sub(k.wantedAt) < changing:
+		return interval / 10
+	case k.state.failures > 0:
 		return interval / 3
 	case k.confirmed.revision != k.wanted.revision && now.Sub(k.wantedAt) < changing:
 		return interval / 30
@@ -275,7 +280,7 @@ func (k *agent) pause(now time.Time, interval time.Duration) time.Duration {
 // heartbeat.
 func (a *Agents) tell(ctx context.Context, topology types.NamespacedName, before, after agentState, wasConfirmed, confirmed, wanted wantedConfig) {
 	silent := before.lost != after.lost || (before.report == nil) != (after.report == nil)
-	changed := silent || before.failures != after.failures
+	changed := silent || before.failures != after.failures || wasConfirmed.revision != confirmed.revision
 	stores := map[string]bool{}
 	if after.report != nil {
 		old := map[string]agentapi.StoreStatus{}

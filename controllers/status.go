@@ -125,7 +125,7 @@ var inProgress = map[string]bool{
 }
 
 // summarise adds Ready, which is the first of the given conditions that is not True, and Stalled or Reconciling
-// after its reason. A condition in tolerant may be Unknown.
+// after its reason.
 func (f findings) summarise(ready string, dependsOn []string) {
 	summary := isTrue(v1alpha1.ReasonReady, ready)
 	for _, conditionType := range dependsOn {
@@ -231,12 +231,14 @@ func secretsFinding(keys []v1alpha1.SecretKeyReference, missing map[v1alpha1.Sec
 	return isTrue(v1alpha1.ReasonSecretsFound, "every Secret and key was found")
 }
 
-// accepted is Accepted as the agent sees it. Where a Secret is missing the agent has to refuse the store, but the
+// acceptedFinding is Accepted as the agent sees it. Where a Secret is missing the agent has to refuse the store, but the
 // cause has its own condition.
 func acceptedFinding(s *agentapi.StoreStatus, secrets finding) finding {
 	if s != nil && s.Accepted.Status == string(metav1.ConditionFalse) && secrets.status == metav1.ConditionTrue {
 		f := said(s.Accepted)
-		f.reason = v1alpha1.ReasonInvalidConfiguration
+		if !needsPerson[f.reason] {
+			f.reason = v1alpha1.ReasonInvalidConfiguration
+		}
 		return f
 	}
 	return isTrue(v1alpha1.ReasonAccepted, "the object is valid beside its neighbours")
