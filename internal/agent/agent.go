@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -377,8 +379,17 @@ func engineStore(st Store, shop Shop) engine.Store {
 	out := engine.Store{ID: st.ID, Mode: st.Mode, Policy: stock.Policy{Master: st.Master}, Driver: shop, MinInterval: time.Minute}
 	if s := st.Settings; s != nil {
 		out.Policy, out.Excluded, out.MinInterval, out.MaxLoad = s.Policy, s.Exclusions.Excludes, s.MinInterval, s.MaxLoad
+		out.Revision = fingerprint(fmt.Sprint(st.Mode == engine.Off), fmt.Sprintf("%+v", s.Policy), s.Exclusions.text())
 	}
 	return out
+}
+
+func fingerprint(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d:%s", len(p), p)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
 // keep starts the keeper of a store.

@@ -1,6 +1,11 @@
 package agent
 
 import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
 	"stocksync.dev/stocksync/api/v1alpha1"
 	"stocksync.dev/stocksync/internal/stock"
 )
@@ -26,6 +31,18 @@ func NewExclusions(lists ...*v1alpha1.Exclusions) Exclusions {
 		}
 	}
 	return e
+}
+
+// text is the same for two that exclude the same by the same words.
+func (e Exclusions) text() string {
+	var out strings.Builder
+	for _, k := range slices.Sorted(maps.Keys(e.keys)) {
+		fmt.Fprintf(&out, "%q,", k)
+	}
+	for _, p := range e.patterns {
+		fmt.Fprintf(&out, "~%q,", string(p))
+	}
+	return out.String()
 }
 
 // Excludes tells whether a SKU is left alone.

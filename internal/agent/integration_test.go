@@ -102,17 +102,58 @@ func TestASaleReachesTheOtherStore(t *testing.T) {
 		t.Errorf("the history adds up to %d, not %d", sum, h.Units)
 	}
 
+	// Rows about what the shops disagreed on before; nothing of what follows adds to them.
+	rows := s.Conflicts
+
+	// What is sold while the agent is away is counted when it is back, once.
 	if err := b.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fr.PlaceOrder(t.Context(), sim.Line{SKU: "SKU-0001", Quantity: 4}); err != nil {
+		t.Fatal(err)
+	}
+	docs := []string{masterDoc("hq", hq.url, "  mode: Sync\n  publicURL: http://sync.example.com\n"), followerDoc("fr", fr.url, ""), hq.secret("hq"), fr.secret("fr")}
+	again := startAgent(t, benchOptions{clock: clock, dir: b.dir}, docs...)
+	deliver.addr.Store(again.addrs["public"].String())
+	eventually(t, "the sale made meanwhile", func() (bool, string) {
+		got := quantities(t, shops, "SKU-0001")
+		s := again.status()
+		return got == "91 91" && storeOf(t, s, "hq").Backlog+storeOf(t, s, "fr").Backlog == 0, got
+	})
+	if s := again.status(); s.Conflicts != rows || storeOf(t, s, "fr").InSync.Status != "True" || s.LedgerID != b.agent.LedgerID() {
+		open, err := again.client.Conflicts(t.Context())
+		t.Errorf("%s %s %v", asJSON(s), asJSON(open), err)
+	}
+	if err := again.stop(); err != nil {
 		t.Fatal(err)
 	}
 	for _, shop := range shops {
 		checkAccess(t, shop.AccessLog(0), true)
 	}
-	for _, word := range []string{"cs_hq", "cs_fr", "ck_fr"} {
-		if strings.Contains(b.log.String(), word) {
-			t.Errorf("the log holds the key %s", word)
+	text := b.log.String() + again.log.String() + filesOf(t, b.dir)
+	for _, word := range []string{"cs_hq", "cs_fr", "ck_fr", sim.CustomerCanary} {
+		if strings.Contains(text, word) {
+			t.Errorf("the log or the ledger holds %s", word)
 		}
 	}
+}
+
+// filesOf is all there is in the ledger's files.
+func filesOf(t *testing.T, dir string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, LedgerName+"*"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no ledger: %v", err)
+	}
+	var all strings.Builder
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(data)
+	}
+	return all.String()
 }
 
 // In mode Observe, which is what a topology without a mode is in, nothing at all is written.
@@ -275,17 +316,7 @@ func TestNothingOfACustomerIsKept(t *testing.T) {
 	if err := b.stop(); err != nil {
 		t.Fatal(err)
 	}
-	files, err := filepath.Glob(filepath.Join(b.dir, LedgerName+"*"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no ledger: %v", err)
-	}
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		seen += string(data)
-	}
+	seen += filesOf(t, b.dir)
 	for where, text := range map[string]string{"ledger, status or metrics": seen, "log": b.log.String()} {
 		if strings.Contains(text, canary) || strings.Contains(text, "jeanne") {
 			t.Errorf("a customer is in the %s", where)

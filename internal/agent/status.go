@@ -136,6 +136,8 @@ func (v view) inSync() statement {
 		return no(v1alpha1.ReasonSKUsStopped, fmt.Sprintf("%s stopped until a person chooses the number: %s, `agent conflicts resolve SKU UNITS` sets it", count(s.Stopped, "SKU is", "SKUs are"), where))
 	case v.store.Settings == nil:
 		return unknown(v1alpha1.ReasonInvalidConfiguration, "the store has no usable configuration")
+	case v.state.LastSeen.IsZero():
+		return unknown(v1alpha1.ReasonPending, "the shop did not answer since the agent started"+v.why())
 	case !v.state.Scanned:
 		return unknown(v1alpha1.ReasonEnrolling, "the shop's catalogue was not read to its end yet")
 	case v.store.Mode == engine.Observe && v.preview.differ > 0:

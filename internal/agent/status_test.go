@@ -106,6 +106,10 @@ func TestConditions(t *testing.T) {
 			v.hooks.since, v.state.LastInbound, v.state.LastHint = ago(20*time.Minute), ago(19*time.Minute), time.Time{}
 		}, v1alpha1.ConditionHintsAvailable, "True", v1alpha1.ReasonWebhooksActive, nil},
 
+		{"silent since the start", func(v *view) {
+			v.state.LastSeen = time.Time{}
+			fault(v1alpha1.ReasonUnreachable, "no connection to the shop")(v)
+		}, v1alpha1.ConditionInSync, "Unknown", v1alpha1.ReasonPending, []string{"no connection to the shop"}},
 		{"catalogue not read", func(v *view) { v.state.Scanned = false }, v1alpha1.ConditionInSync, "Unknown", v1alpha1.ReasonEnrolling, nil},
 		{"nothing enrolled", func(v *view) { v.state.Stats.Enrolled = 0 }, v1alpha1.ConditionInSync, "Unknown", v1alpha1.ReasonEnrolling, nil},
 		{"an empty shop", func(v *view) { v.state.Stats = engine.Stats{} }, v1alpha1.ConditionInSync, "True", v1alpha1.ReasonInSync, nil},

@@ -243,6 +243,15 @@ type Store struct {
 	MinInterval time.Duration
 	MaxLoad     float64
 	Driver      Driver
+	// Revision changes with all that matters to the placements of the store: Off or not, policy, exclusions. As
+	// long as it stays the same they need not be gone through one by one; while empty they always are.
+	Revision string
+}
+
+// sameAs tells that a lane need not begin anew.
+func (s Store) sameAs(o Store) bool {
+	return s.Revision != "" && s.Revision == o.Revision && s.Mode == o.Mode && s.Policy == o.Policy &&
+		s.MinInterval == o.MinInterval && s.MaxLoad == o.MaxLoad && s.Driver == o.Driver
 }
 
 func (s Store) String() string { return fmt.Sprintf("store %s", s.ID) }

@@ -367,11 +367,16 @@ func (l *lane) scanned(ctx context.Context, st Store) error {
 	}
 	foreign := l.catalogue.foreign
 	err := l.e.ledger.Update(ctx, func(tx Tx) error {
-		was, err := tx.Value(st.ID, "claimed")
-		if err != nil || was == foreign {
-			return err
+		for name, value := range map[string]string{"claimed": foreign, valueScanned: "yes"} {
+			was, err := tx.Value(st.ID, name)
+			if err == nil && was != value {
+				err = tx.SetValue(st.ID, name, value)
+			}
+			if err != nil {
+				return err
+			}
 		}
-		return tx.SetValue(st.ID, "claimed", foreign)
+		return nil
 	})
 	if err != nil {
 		return err

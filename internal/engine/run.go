@@ -92,7 +92,10 @@ func (e *Engine) Configure(ctx context.Context, stores []Store) error {
 				e.launch(l)
 			}
 		}
-		l.store, l.fresh = st, true
+		if !l.store.sameAs(st) {
+			l.fresh = true
+		}
+		l.store = st
 		e.lanes[st.ID] = l
 	}
 	for id, l := range old {
@@ -142,9 +145,20 @@ func (e *Engine) drop(ctx context.Context, store string) error {
 	return e.ledger.Update(ctx, func(tx Tx) error { return tx.DropStore(store) })
 }
 
+const (
+	// valueAdopted names the revision a store's placements were last brought in line with.
+	valueAdopted = "adopted"
+	// valueScanned is set once a store's catalogue was read to its end.
+	valueScanned = "scanned"
+)
+
 // adopt brings the placements of a store in line with its configuration.
 func (e *Engine) adopt(ctx context.Context, st Store) error {
-	err := e.ledger.View(ctx, func(tx Tx) error {
+	var adopted string
+	err := e.ledger.View(ctx, func(tx Tx) (err error) {
+		if adopted, err = tx.Value(st.ID, valueAdopted); err != nil {
+			return err
+		}
 		claimed, err := tx.Value(st.ID, "claimed")
 		if err != nil {
 			return err
@@ -153,9 +167,14 @@ func (e *Engine) adopt(ctx context.Context, st Store) error {
 		if err != nil {
 			return err
 		}
+		scanned, err := tx.Value(st.ID, valueScanned)
+		if err != nil {
+			return err
+		}
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		if l := e.lanes[st.ID]; l != nil {
+			l.state.Scanned = l.state.Scanned || scanned != ""
 			l.state.ClaimedBy, l.state.RelativeUnsupported = claimed, relative == relativeIgnored
 		}
 		return nil
@@ -163,7 +182,10 @@ func (e *Engine) adopt(ctx context.Context, st Store) error {
 	if err != nil {
 		return err
 	}
-	return e.eachPlacement(ctx, st.ID, func(tx Tx, p stock.Placement) error {
+	if st.Revision != "" && adopted == st.Revision {
+		return nil
+	}
+	err = e.eachPlacement(ctx, st.ID, func(tx Tx, p stock.Placement) error {
 		keys, err := tx.Keys(p.Pool)
 		if err != nil {
 			return err
@@ -186,6 +208,10 @@ func (e *Engine) adopt(ctx context.Context, st Store) error {
 		}
 		return tx.PutPlacement(p)
 	})
+	if err != nil || adopted == st.Revision {
+		return err
+	}
+	return e.ledger.Update(ctx, func(tx Tx) error { return tx.SetValue(st.ID, valueAdopted, st.Revision) })
 }
 
 func (e *Engine) eachPlacement(ctx context.Context, store string, fn func(Tx, stock.Placement) error) error {
@@ -303,7 +329,7 @@ type StoreState struct {
 	// RelativeUnsupported: the store was proved to ignore inventory_delta.
 	RelativeUnsupported bool
 	OrdersUnreadable    bool
-	// Scanned: the whole catalogue was read at least once.
+	// Scanned: the whole catalogue was read at least once, if not by this process then by one before.
 	Scanned bool
 	Stats   Stats
 }
