@@ -10,7 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
+	"os"
 	"strconv"
 
 	"stocksync.dev/stocksync/internal/agentapi"
@@ -45,11 +45,7 @@ func (r HTTPAgentReader) ReadStatus(ctx context.Context, target AgentTarget) (ag
 	request.Header.Set("Authorization", "Bearer "+target.Token)
 	response, err := transport.RoundTrip(request)
 	if err != nil {
-		var where *url.Error
-		if errors.As(err, &where) {
-			err = where.Err
-		}
-		return agentapi.Status{}, err
+		return agentapi.Status{}, plain(err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
@@ -67,4 +63,22 @@ func (r HTTPAgentReader) ReadStatus(ctx context.Context, target AgentTarget) (ag
 		return agentapi.Status{}, fmt.Errorf("the agent's answer is not the expected JSON: %w", err)
 	}
 	return status, nil
+}
+
+// plain leaves out the addresses and ports of a failed connection: they change from read to read, and the error is
+// shown in a condition.
+func plain(err error) error {
+	var lookup *net.DNSError
+	if errors.As(err, &lookup) {
+		return fmt.Errorf("the name %s is not resolved: %s", lookup.Name, lookup.Err)
+	}
+	var operation *net.OpError
+	if errors.As(err, &operation) {
+		var call *os.SyscallError
+		if errors.As(operation.Err, &call) {
+			return fmt.Errorf("%s: %w", operation.Op, call.Err)
+		}
+		return fmt.Errorf("%s: %w", operation.Op, operation.Err)
+	}
+	return err
 }

@@ -114,3 +114,23 @@ func TestReadStatusBadAnswers(t *testing.T) {
 		})
 	}
 }
+
+func TestErrorsDoNotChangeFromReadToRead(t *testing.T) {
+	t.Parallel()
+	files := privateFiles(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	reader := HTTPAgentReader{Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}}
+	_, err = reader.ReadStatus(t.Context(), AgentTarget{ServerName: serverName, CA: string(files.CA)})
+	if err == nil || err.Error() != "dial: connection refused" {
+		t.Errorf("got %v, want it without address and port", err)
+	}
+}

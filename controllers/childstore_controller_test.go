@@ -86,7 +86,7 @@ func TestTopologyWithTheURLOfAnother(t *testing.T) {
 	b := running(t)
 	b.apply(strings.ReplaceAll(emea, "name: emea", "name: twin"))
 	b.reconcile("twin")
-	b.wantTopology("twin", "Accepted=False/DuplicateURL", "Ready=False/DuplicateURL", "Stalled=True/DuplicateURL")
+	b.wantTopology("twin", "Accepted=False/DuplicateURL", "Ready=False/DuplicateURL", "Stalled=True/DuplicateURL", "AgentAvailable=Unknown/DuplicateURL", "Connected=Unknown/DuplicateURL")
 	if err := b.admin.Get(t.Context(), b.key("twin-agent-config"), &corev1.Secret{}); err == nil {
 		t.Error("an agent is prepared for a topology that is not accepted")
 	}

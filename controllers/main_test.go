@@ -69,7 +69,7 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 
 // bench is a namespace of its own and both reconcilers, called by hand, so that every step is seen.
 type bench struct {
-	*testing.T
+	testing.TB
 	namespace string
 	admin     client.Client // the user's hands
 	log       *requestLog   // the operator's
@@ -81,9 +81,9 @@ type bench struct {
 
 var testPace = Pace{Busy: time.Minute, Heartbeat: 5 * time.Minute}
 
-func newBench(t *testing.T) *bench {
+func newBench(t testing.TB) *bench {
 	t.Helper()
-	b := &bench{T: t, log: &requestLog{}, clock: testingclock.NewFakeClock(time.Now())}
+	b := &bench{TB: t, log: &requestLog{}, clock: testingclock.NewFakeClock(time.Now())}
 	b.admin = b.newClient(nil)
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-", Labels: map[string]string{
 		"pod-security.kubernetes.io/enforce": "restricted"}}}

@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -147,8 +148,11 @@ func startManager(b *bench, reader AgentReader, wrap func(http.RoundTripper) htt
 	scheme, err := NewScheme()
 	b.must(err)
 	skip := true
+	options := CacheOptions()
+	// The other tests share the server and have operators of their own.
+	options.DefaultNamespaces = map[string]cache.Config{b.namespace: {}}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
-		Scheme: scheme, Cache: CacheOptions(), Client: client.Options{FieldOwner: FieldOwner},
+		Scheme: scheme, Cache: options, Client: client.Options{FieldOwner: FieldOwner},
 		Metrics: metricsserver.Options{BindAddress: "0"}, Controller: config.Controller{SkipNameValidation: &skip},
 	})
 	b.must(err)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"slices"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -111,11 +113,17 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		status: newStatusWriter(mgr.GetClient(), o.Clock, o.Pace), clock: o.Clock,
 	}
 	wake := waker{reader: mgr.GetClient()}
-	options := controller.Options{MaxConcurrentReconciles: o.Concurrency}
+	options := func() controller.Options {
+		return controller.Options{
+			MaxConcurrentReconciles: o.Concurrency,
+			// After an outage of the API server nobody should wait for more than a minute.
+			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, time.Minute),
+		}
+	}
 	changed := builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})
 	owned := []builder.OwnsOption{builder.OnlyMetadata, changed}
 
-	err := ctrl.NewControllerManagedBy(mgr).Named("topology").WithOptions(options).
+	err := ctrl.NewControllerManagedBy(mgr).Named("topology").WithOptions(options()).
 		For(&v1alpha1.StockSyncTopology{}, builder.WithPredicates(written)).
 		Owns(&appsv1.StatefulSet{}, owned...).
 		Owns(&corev1.Service{}, owned...).
@@ -130,7 +138,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return fmt.Errorf("setting up the topology controller: %w", err)
 	}
-	err = ctrl.NewControllerManagedBy(mgr).Named("childstore").WithOptions(options).
+	err = ctrl.NewControllerManagedBy(mgr).Named("childstore").WithOptions(options()).
 		For(&v1alpha1.ChildStore{}, builder.WithPredicates(written)).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(wake.childrenOfSecret), changed).
 		Watches(&v1alpha1.StockSyncTopology{}, handler.EnqueueRequestsFromMapFunc(wake.childrenOfNamespace), builder.WithPredicates(predicate.Or(written, accepted))).

@@ -12,6 +12,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -457,9 +458,13 @@ func TestAgentThatDoesNotAnswer(t *testing.T) {
 func TestOperatorRestartKeepsWhatIsKnownUntilItHasAsked(t *testing.T) {
 	t.Parallel()
 	b := running(t)
+	before := b.versions()
 	b.restart()
 	b.log.take()
 	b.once("emea", "fr")
+	if diff := cmp.Diff(before, b.versions()); diff != "" {
+		t.Errorf("a restart alone changed objects (-before +after):\n%s", diff)
+	}
 	for _, write := range b.log.take() {
 		if strings.HasSuffix(write, "/status") {
 			t.Errorf("a restart alone wrote a status: %s", write)
@@ -472,6 +477,24 @@ func TestOperatorRestartKeepsWhatIsKnownUntilItHasAsked(t *testing.T) {
 	}
 	b.reconcile("emea", "fr")
 	b.wantChild("fr", "Ready=Unknown/AgentUnreachable", "InSync=Unknown/AgentUnreachable")
+}
+
+// versions are the resourceVersions of everything in the namespace that could be ours.
+func (b *bench) versions() map[string]string {
+	b.Helper()
+	versions := map[string]string{}
+	for kind, group := range map[string]string{
+		"Secret": "v1", "Service": "v1", "ServiceAccount": "v1", "StatefulSet": "apps/v1",
+		"NetworkPolicy": "networking.k8s.io/v1", "StockSyncTopology": "stocksync.dev/v1alpha1", "ChildStore": "stocksync.dev/v1alpha1",
+	} {
+		list := &metav1.PartialObjectMetadataList{}
+		list.SetGroupVersionKind(schema.FromAPIVersionAndKind(group, kind+"List"))
+		b.must(b.admin.List(b.Context(), list, client.InNamespace(b.namespace)))
+		for _, item := range list.Items {
+			versions[kind+" "+item.Name] = item.ResourceVersion
+		}
+	}
+	return versions
 }
 
 func TestAgentThatHasNotStartedYet(t *testing.T) {

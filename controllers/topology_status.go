@@ -60,6 +60,9 @@ func topologyStatus(before v1alpha1.StockSyncTopologyStatus, in topologyInput) v
 	}
 	available := agentFinding(in.agent, heardBefore)
 	switch {
+	case !in.verdict.accepted() && in.agent.report == nil:
+		available = isUnknown(in.verdict.reason, "no agent is run for a topology that is not accepted")
+		unknown(in.verdict.reason, available.message)
 	case in.agent.lost && (in.agent.report != nil || heardBefore):
 		unknown(v1alpha1.ReasonAgentUnreachable, "not known while the agent does not answer")
 	case in.agent.report == nil && heardBefore && keep(f, before.Conditions, append(ofStore, v1alpha1.ConditionAgentAvailable)):
