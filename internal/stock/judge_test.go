@@ -1,0 +1,853 @@
+package stock_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"stocksync.dev/stocksync/internal/stock"
+)
+
+func TestClean(t *testing.T) {
+	t.Parallel()
+	at := func(seconds float64) time.Time { return noon.Add(time.Duration(seconds * float64(time.Second))) }
+	old := at(-3600)
+	// The reading took from 0 to 1.
+	for _, c := range []struct {
+		name  string
+		swept time.Time
+		lines []stock.Line
+		clean bool
+		taken int64
+	}{
+		{"no orders", at(11), nil, true, 10},
+		{"swept too early", at(10.9), nil, false, 0},
+		{"an order long before", at(11), []stock.Line{{Units: 2, Created: old, Changed: old, Modified: old}}, true, 10},
+		{"made just before", at(11), []stock.Line{{Units: 2, Created: at(-2), Changed: at(-2), Modified: at(-2)}}, false, 0},
+		{"made a little earlier", at(11), []stock.Line{{Units: 2, Created: at(-2.1), Changed: at(-2.1), Modified: at(-2.1)}}, true, 10},
+		{"changed just after", at(11), []stock.Line{{Units: 2, Created: old, Changed: at(3), Modified: at(3)}}, false, 0},
+		{"made just before, changed since", at(11), []stock.Line{{Units: 2, Created: at(0), Changed: at(5), Modified: at(5)}}, false, 0},
+		{"changed long ago, touched in the window", at(11), []stock.Line{{Units: 2, Created: old, Changed: old, Modified: at(0.5)}}, false, 0},
+		{"changed long ago, touched later", at(11), []stock.Line{{Units: 2, Created: old, Changed: old, Modified: at(9)}}, true, 10},
+		{"made after: not taken yet", at(11), []stock.Line{{Units: 2, Created: at(3.1), Changed: at(3.1), Modified: at(3.1)}}, true, 8},
+		{"made and changed after", at(11), []stock.Line{{Units: 3, Before: 5, Created: at(4), Changed: at(6), Modified: at(6)}}, true, 7},
+		{"known before, changed after: what it held then is not known", at(11), []stock.Line{{Units: 1, Before: 2, Created: old, Changed: at(4), Modified: at(4)}}, false, 0},
+	} {
+		s := stock.Sample{Reading: stock.Reading{Window: stock.Window{From: at(0), To: at(1)}}}
+		clean := s.Clean(c.swept, c.lines, 10)
+		if clean != c.clean || (clean && s.Taken != c.taken) {
+			t.Errorf("%s: clean %v with %d taken, want %v with %d", c.name, clean, s.Taken, c.clean, c.taken)
+		}
+	}
+}
+
+func TestNothingIsJudgedWithoutSamples(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, &stock.Pool{ID: 1}, "hq", stock.Policy{Master: true}, 20)
+	s.none(s.judge())
+	s.read()
+	s.pass(stock.Settle - 1)
+	s.none(s.judge())
+	if s.p.Enrolled {
+		t.Fatal("a sample that no sweep confirmed gave a baseline")
+	}
+}
+
+func TestABaselineKeepsThePool(t *testing.T) {
+	t.Parallel()
+	s := master(t, 20)
+	s.sell(1, 5)
+	same := newShelf(t, s.pool, "fr", stock.Policy{BufferUnits: 2}, 13)
+	if e := same.one(same.enrol(), stock.Baselined, false); e.Units != 0 || e.Quantity != 13 {
+		t.Fatalf("entry %+v", e)
+	}
+	same.wants(15, 13)
+	if same.p.Todo != 0 {
+		t.Fatalf("to do %+d where numbers agree", same.p.Todo)
+	}
+
+	other := newShelf(t, s.pool, "de", stock.Policy{}, 40)
+	e := other.one(other.enrol(), stock.Baselined, true)
+	if e.Units != -25 || !strings.Contains(e.Evidence, "showed 40 where the pool asks for 15") {
+		t.Fatalf("entry %+v", e)
+	}
+	other.settle()
+	other.wants(15, 15)
+}
+
+func TestOrdersBeforeTheBaselineAreInTheReading(t *testing.T) {
+	t.Parallel()
+	pool := &stock.Pool{ID: 1}
+	s := newShelf(t, pool, "hq", stock.Policy{Master: true}, 20)
+	s.order(1, 4)
+	s.pass(20 * time.Second)
+	s.read()
+	s.pass(5 * time.Second)
+	s.quantity -= 3
+	s.order(2, 3) // after the reading: not in it
+	s.pass(stock.Settle)
+	s.one(s.judge(), stock.Ordered, false)
+	s.wants(17, 17)
+}
+
+func TestAMasterWithAPoolOfItsOwnKeepsIt(t *testing.T) {
+	t.Parallel()
+	s := master(t, 20)
+	s.p.Disenroll("")
+	s.quantity = 3
+	e := s.one(s.enrol(), stock.Baselined, true)
+	if s.pool.Units != 20 || e.Units != 17 {
+		t.Fatalf("pool %d, row %+v: only a master's first clean sample sets the pool", s.pool.Units, e)
+	}
+}
+
+func TestTheAccountsOfABaselineDropWhatWasOpen(t *testing.T) {
+	t.Parallel()
+	s := master(t, 20)
+	s.lift(5)
+	s.push()
+	s.lift(2)
+	a := s.unanswered()
+	if len(s.p.Pushes) != 1 || !s.p.Undecided {
+		t.Fatalf("placement %+v", s.p)
+	}
+	s.p.Enrolled = false // as after the management of the item was switched twice
+	s.enrol()
+	if s.p.Undecided || len(s.p.Pushes) != 0 || s.p.Attempts[0].State != stock.Void || s.p.Known[a.Slot] != a.ID {
+		t.Fatalf("placement %+v", s.p)
+	}
+}
+
+func TestOneAnswerFits(t *testing.T) {
+	t.Parallel()
+	t.Run("arrived", func(t *testing.T) {
+		t.Parallel()
+		s := master(t, 20)
+		s.lift(5)
+		a := s.unanswered()
+		s.write(a)
+		s.quantity -= 3
+		s.order(1, 3)
+		e := s.one(s.once(), stock.Arrived, false)
+		if e.Units != 5 || e.Attempt != a.ID || s.p.Undecided || len(s.p.Attempts) != 0 {
+			t.Fatalf("entry %+v, placement %+v", e, s.p)
+		}
+		s.wants(22, 22)
+		s.settle()
+		s.wants(22, 22)
+	})
+	t.Run("void", func(t *testing.T) {
+		t.Parallel()
+		s := master(t, 20)
+		s.lift(5)
+		a := s.unanswered()
+		s.quantity -= 3
+		s.order(1, 3)
+		e := s.one(s.once(), stock.Voided, true)
+		if e.Units != 5 || e.Attempt != a.ID || s.p.Undecided || s.p.Attempts[0].State != stock.Void {
+			t.Fatalf("entry %+v, placement %+v", e, s.p)
+		}
+		s.read()
+		s.wants(22, 17)
+		s.settle()
+		s.wants(22, 22)
+	})
+	t.Run("one of two", func(t *testing.T) {
+		t.Parallel()
+		s := master(t, 20)
+		s.lift(5)
+		a := s.send()
+		s.lift(2)
+		b := s.send()
+		s.mark(a)
+		s.mark(b)
+		s.write(b)
+		s.read()
+		entries := s.once()
+		if s.one(entries, stock.Voided, true).Attempt != a.ID || s.one(entries, stock.Arrived, false).Attempt != b.ID {
+			t.Fatalf("entries %+v", entries)
+		}
+		s.wants(27, 27)
+		if s.settle(); s.p.Todo != 0 {
+			t.Fatalf("to do %+d", s.p.Todo)
+		}
+		s.wants(27, 27)
+	})
+	t.Run("an open one that was not seen stays open", func(t *testing.T) {
+		t.Parallel()
+		s := master(t, 20)
+		s.lift(5)
+		a := s.send()
+		b := s.unanswered()
+		s.write(b)
+		s.one(s.once(), stock.Arrived, false)
+		if len(s.p.Attempts) != 1 || s.p.Attempts[0].ID != a.ID || s.p.Attempts[0].State != stock.Open {
+			t.Fatalf("attempts %+v", s.p.Attempts)
+		}
+	})
+	t.Run("measured against accounts that were apart before", func(t *testing.T) {
+		t.Parallel()
+		s := master(t, 20)
+		s.quantity += 7 // a restock by hand, under watch
+		s.read()
+		s.lift(2)
+		a := s.unanswered()
+		s.write(a)
+		s.one(s.once(), stock.Arrived, false)
+		if s.p.Parted() != 7 {
+			t.Fatalf("the accounts are %+d apart, want the +7 under watch", s.p.Parted())
+		}
+	})
+}
+
+func TestAnUnansweredPushIsDecidedByACleanSampleOnly(t *testing.T) {
+	t.Parallel()
+	s := master(t, 20)
+	s.lift(5)
+	a := s.unanswered()
+	s.write(a)
+	s.pass(20 * time.Second)
+	s.read()
+	s.order(1, 0) // an order is touched in the same second
+	s.pass(stock.Settle)
+	s.none(s.judge())
+	if !s.p.Undecided {
+		t.Fatal("decided by a sample that an order raced")
+	}
+	s.samples = nil
+	s.one(s.once(), stock.Arrived, false)
+}
+
+func TestWhatFitsNothingIsTheLowestStockAndARow(t *testing.T) {
+	t.Parallel()
+	s := master(t, 20)
+	s.lift(5)
+	s.unanswered()
+	s.quantity = 23
+	s.pass(20 * time.Second)
+	s.read()
+	s.pass(stock.Settle)
+	s.none(s.judge()) // one sample is no proof
+	s.read()
+	s.pass(stock.Settle)
+	e := s.one(s.judge(), stock.Unclear, true)
+	// 23 is 20 and +3 by nobody, or 25 and −2 by nobody: −2 is the lower, and the push itself is in doubt.
+	if s.pool.Units != 23 || e.Delta != -2 || e.Units != 5+5 || s.p.Undecided || s.p.Todo != 0 || s.p.Parted() != 0 {
+		t.Fatalf("pool %d, entry %+v, placement %+v", s.pool.Units, e, s.p)
+	}
+	if !strings.Contains(e.Evidence, "1 (+5)") {
+		t.Fatalf("evidence %q does not name the push", e.Evidence)
+	}
+	s.settle()
+	s.wants(23, 23)
+}
+
+func TestWhatFitsSeveralIsTheLowestStockAndARow(t *testing.T) {
+	t.Parallel()
+	s := master(t, 20)
+	s.quantity += 5 // a restock under watch, as large as the push
+	s.read()
+	s.lift(5)
+	a := s.unanswered()
+	s.quantity -= 5
+	s.write(a) // restock gone and push arrived, or the other way round
+	s.none(s.once())
+	s.pass(10 * time.Second)
+	s.read()
+	s.pass(stock.Settle)
+	e := s.one(s.judge(), stock.Unclear, true)
+	if s.pool.Units != 25 || e.Units != 10 || s.p.Undecided || a.Units != 5 {
+		t.Fatalf("pool %d, entry %+v", s.pool.Units, e)
+	}
+}
+
+func TestAPushHeldUpInTheShopLandsOverEverythingSince(t *testing.T) {
+	t.Parallel()
+	t.Run("while it is judged", func(t *testing.T) {
+		t.Parallel()
+		s := master(t, 20)
+		s.lift(5)
+		a := s.unanswered()
+		s.quantity -= 3
+		s.order(1, 3)
+		s.quantity = 25 // what it read, and its units
+		s.pass(20 * time.Second)
+		s.read()
+		s.pass(6 * time.Second)
+		s.read()
+		s.pass(4 * time.Second)
+		s.order(2, 1) // the shop goes on selling
+		s.quantity--
+		s.pass(stock.Settle)
+		e := s.one(s.judge(), stock.Lost, true)
+		if e.Attempt != a.ID || e.Units < 3 || s.p.Undecided || len(s.p.Attempts) != 0 {
+			t.Fatalf("entry %+v, placement %+v", e, s.p)
+		}
+		s.read()
+		s.settle()
+		s.wants(21, 21)
+	})
+	t.Run("after it was judged void", func(t *testing.T) {
+		t.Parallel()
+		s := master(t, 20)
+		s.lift(5)
+		a := s.unanswered()
+		s.one(s.once(), stock.Voided, true)
+		s.read()
+		s.settle()
+		s.sell(1, 4)
+		s.quantity = 25
+		e := s.one(s.prove(), stock.Lost, true)
+		if e.Attempt != a.ID {
+			t.Fatalf("entry %+v", e)
+		}
+		s.settle()
+		s.wants(21, 21)
+	})
+	t.Run("the other attempts under judgement are void", func(t *testing.T) {
+		t.Parallel()
+		s := master(t, 20)
+		s.lift(5)
+		a := s.send()
+		s.lift(2)
+		b := s.send()
+		s.mark(a)
+		s.mark(b)
+		s.read()
+		s.quantity -= 3
+		s.order(1, 3)
+		s.quantity = 25
+		s.pass(20 * time.Second)
+		s.read()
+		s.pass(6 * time.Second)
+		s.read()
+		s.pass(4 * time.Second)
+		s.order(2, 1)
+		s.pass(stock.Settle)
+		if e := s.one(s.judge(), stock.Lost, true); e.Attempt != a.ID {
+			t.Fatalf("entry %+v", e)
+		}
+		if len(s.p.Attempts) != 1 || s.p.Attempts[0].ID != b.ID || s.p.Attempts[0].State != stock.Void {
+			t.Fatalf("attempts %+v", s.p.Attempts)
+		}
+	})
+}
+
+func TestAVoidOrOverwrittenPushThatLandsAfterAllIsCounted(t *testing.T) {
+	t.Parallel()
+	t.Run("void", func(t *testing.T) {
+		t.Parallel()
+		s := master(t, 20)
+		s.lift(5)
+		a := s.unanswered()
+		s.one(s.once(), stock.Voided, true)
+		s.read()
+		s.settle()
+		s.sell(1, 1)
+		s.write(a)
+		if e := s.one(s.prove(), stock.Arrived, false); e.Attempt != a.ID || len(s.p.Attempts) != 0 {
+			t.Fatalf("entry %+v, attempts %v", e, s.p.Attempts)
+		}
+		s.settle()
+		s.wants(24, 24)
+	})
+	t.Run("overwritten", func(t *testing.T) {
+		t.Parallel()
+		s := master(t, 20)
+		s.lift(3)
+		first := s.send()
+		for range stock.Slots {
+			a := s.send()
+			s.mark(a)
+			stock.Unsent(&s.p, a.ID)
+			s.markers[a.Slot] = stock.Marker{}
+		}
+		for range stock.Slots {
+			s.send()
+		}
+		if s.p.Attempts[0].ID != first.ID || s.p.Attempts[0].State != stock.Overwritten {
+			t.Fatalf("attempt %+v", s.p.Attempts[0])
+		}
+		s.write(first)
+		if e := s.one(s.prove(), stock.Arrived, false); e.Attempt != first.ID {
+			t.Fatalf("entry %+v", e)
+		}
+		s.wants(23, 23)
+		if s.p.Todo != 0 {
+			t.Fatalf("to do %+d", s.p.Todo)
+		}
+	})
+}
+
+func TestASaleThatAPushOverwroteIsRepairedWithEvidence(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		units int64 // held by the order
+		off   time.Duration
+		kind  stock.Kind
+	}{
+		{"a sale in the same second", 2, 0, stock.Lost},
+		{"a sale a second before", 2, -time.Second, stock.Lost},
+		{"a sale a second after", 2, time.Second, stock.Lost},
+		{"a sale two seconds before is none of it", 2, -2 * time.Second, stock.Edited},
+		{"other units are none of it", 3, 0, stock.Edited},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := master(t, 20)
+			s.lift(5)
+			s.pass(10 * time.Second)
+			pushed := *s.now
+			s.push()
+			*s.now = pushed.Add(c.off)
+			s.order(7, c.units)
+			s.quantity -= c.units - 2 // two of its units were overwritten
+			e := s.one(s.prove(), c.kind, c.kind == stock.Lost || c.off == 0)
+			if c.kind == stock.Edited {
+				if e.Units != 2 {
+					t.Fatalf("entry %+v", e)
+				}
+				return
+			}
+			if e.Units != 2 || !strings.Contains(e.Evidence, "order 7 (-2)") {
+				t.Fatalf("entry %+v", e)
+			}
+			s.wants(23, 25)
+			s.settle()
+			s.wants(23, 23)
+		})
+	}
+}
+
+func TestARestockThatAPushOverwroteIsRepairedToo(t *testing.T) {
+	t.Parallel()
+	s := master(t, 20)
+	s.sell(7, 4)
+	s.sell(8, 1)
+	s.pass(time.Minute)
+	s.pool.Units -= 2
+	s.check("sold elsewhere")
+	s.push()
+	s.order(7, 1) // three given back, and overwritten
+	s.order(8, 1) // touched, nothing given back
+	e := s.one(s.prove(), stock.Lost, true)
+	if e.Units != -3 || !strings.Contains(e.Evidence, "order 7 (+3)") {
+		t.Fatalf("entry %+v", e)
+	}
+	s.settle()
+	s.wants(16, 16)
+}
+
+func TestAnOrderThatWasMadeInThePushAndChangedLaterIsEvidenceOfBoth(t *testing.T) {
+	t.Parallel()
+	s := master(t, 20)
+	s.lift(1)
+	s.pass(10 * time.Second)
+	s.push()
+	s.order(7, 4) // overwritten
+	s.pass(time.Minute)
+	s.quantity++
+	s.order(7, 3)
+	e := s.one(s.prove(), stock.Lost, true)
+	if e.Units != 4 {
+		t.Fatalf("entry %+v", e)
+	}
+	s.settle()
+	s.wants(18, 18)
+}
+
+func TestASlowPushIsEvidenceForAsLongAsItTook(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		took time.Duration
+		kind stock.Kind
+	}{
+		"slow": {12 * time.Second, stock.Lost},
+		"fast": {4 * time.Second, stock.Edited},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := master(t, 20)
+			s.lift(5)
+			s.pass(time.Minute)
+			began := *s.now
+			a := s.send()
+			s.mark(a)
+			s.write(a)
+			s.order(7, 2) // read before, written over after
+			*s.now = began.Add(c.took)
+			r := s.reading()
+			r.Window.From = began
+			s.step("answer", func() []stock.Entry {
+				return stock.Answered(s.pool, &s.p, a.ID, r, *s.now, ours, s.pol, *s.now)
+			})
+			s.one(s.prove(), c.kind, c.kind == stock.Lost)
+		})
+	}
+}
+
+func TestTooManyOrdersAroundAPushProveNothing(t *testing.T) {
+	t.Parallel()
+	s := master(t, 200)
+	s.lift(1)
+	s.push()
+	for i := range int64(17) {
+		s.quantity--
+		s.order(10+i, 1)
+	}
+	s.quantity++ // one overwritten, but seventeen orders would explain any number
+	s.one(s.prove(), stock.Edited, true)
+}
+
+func TestEditsAreCountedOnce(t *testing.T) {
+	t.Parallel()
+	for _, d := range []int64{6, -6} {
+		s := master(t, 20)
+		s.quantity += d
+		e := s.one(s.prove(), stock.Edited, false)
+		if e.Units != d {
+			t.Fatalf("entry %+v", e)
+		}
+		s.wants(20+d, 20+d)
+		s.none(s.prove())
+		s.wants(20+d, 20+d)
+		if s.p.Todo != 0 {
+			t.Fatalf("to do %+d", s.p.Todo)
+		}
+	}
+}
+
+func TestRevertUndoesEdits(t *testing.T) {
+	t.Parallel()
+	for _, d := range []int64{6, -6} {
+		s := master(t, 20)
+		s.pol.Revert = true
+		s.quantity += d
+		s.one(s.prove(), stock.Edited, false)
+		if s.pool.Units != 20 || s.p.Todo != -d {
+			t.Fatalf("pool %d, to do %+d", s.pool.Units, s.p.Todo)
+		}
+		s.settle()
+		s.wants(20, 20)
+	}
+}
+
+func TestAnEditIsJudgedOnProofOnly(t *testing.T) {
+	t.Parallel()
+	s := master(t, 20)
+	s.quantity += 6
+	s.read()
+	s.pass(20 * time.Second)
+	s.read()
+	s.pass(stock.Apart - 1)
+	s.read()
+	s.samples = s.samples[1:]
+	s.pass(stock.Settle)
+	s.none(s.judge())
+	if s.pool.Units != 20 {
+		t.Fatalf("pool %d: two samples less than five seconds apart are no proof", s.pool.Units)
+	}
+	s.quantity++ // still going on: the newest sample disagrees
+	s.read()
+	s.pass(stock.Settle)
+	s.none(s.judge())
+	s.one(s.prove(), stock.Edited, false)
+	s.wants(27, 27)
+}
+
+func TestAccountsThatAgreedAtTheReadingAreNotApart(t *testing.T) {
+	t.Parallel()
+	s := master(t, 20)
+	s.sell(1, 3)
+	s.pass(time.Minute)
+	refunded := *s.now
+	s.quantity += 2
+	s.pass(5 * time.Second)
+	s.read()
+	s.pass(6 * time.Second)
+	s.read()
+	if s.p.Parted() != 2 || len(s.samples) < 2 {
+		t.Fatalf("accounts apart by %+d, %d samples", s.p.Parted(), len(s.samples))
+	}
+	s.pass(10 * time.Second)
+	s.quantity--
+	s.order(2, 1) // the sweep finds a sale made since
+	made := *s.now
+	*s.now = refunded
+	s.order(1, 1) // and the refund
+	*s.now = made.Add(time.Second)
+	if s.p.Parted() == 0 {
+		t.Fatal("the last sale was not read yet")
+	}
+	s.none(s.judge())
+	if len(s.samples) != 0 {
+		t.Fatal("the samples showed that nothing was apart; they are used up")
+	}
+	s.read()
+	s.wants(18, 18)
+}
+
+func TestAnEditThatMayHaveBeenSomethingElseGetsARow(t *testing.T) {
+	t.Parallel()
+	t.Run("an order that nets to zero lies beside a push", func(t *testing.T) {
+		t.Parallel()
+		s := master(t, 20)
+		s.lift(1)
+		s.push()
+		s.order(7, 0)
+		s.quantity += 3
+		e := s.one(s.prove(), stock.Edited, true)
+		if !strings.Contains(e.Evidence, "orders lay within a second of a push") {
+			t.Fatalf("evidence %q", e.Evidence)
+		}
+	})
+	t.Run("a push went unanswered", func(t *testing.T) {
+		t.Parallel()
+		for since, conflict := range map[time.Duration]bool{10 * time.Minute: true, 31 * time.Minute: false} {
+			s := master(t, 20)
+			s.lift(1)
+			a := s.unanswered()
+			s.write(a)
+			s.once()
+			s.pass(since)
+			s.quantity += 3
+			s.one(s.prove(), stock.Edited, conflict)
+		}
+	})
+}
+
+func TestOrdersAreAskedForBeforeAnyEditCounts(t *testing.T) {
+	t.Parallel()
+	for _, d := range []int64{6, -6} {
+		s := master(t, 20)
+		s.sell(1, 2)
+		s.pass(time.Minute)
+		s.asked = false
+		s.quantity += d
+		kept := 0
+		s.none(s.prove())
+		if kept = len(s.samples); kept < 2 || s.p.Parted() != d {
+			t.Fatalf("%d samples kept, accounts apart by %+d", kept, s.p.Parted())
+		}
+		s.asked, s.same = true, false
+		entries := s.judge()
+		e := s.one(entries, stock.RestoredShop, true)
+		if e.Units != d || s.pool.Units != 18 || len(s.samples) != 0 {
+			t.Fatalf("entry %+v, pool %d", e, s.pool.Units)
+		}
+		s.settle()
+		s.wants(18, 18)
+	}
+}
+
+func TestARestoredShopKeepsThePool(t *testing.T) {
+	t.Parallel()
+	s := master(t, 20)
+	backup := s.markers
+	s.lift(5)
+	s.push()
+	s.sell(1, 2)
+	s.markers, s.quantity = backup, 20 // the sale and the push are gone
+	s.read()
+	s.none(s.once()) // one sample is no proof
+	s.pass(10 * time.Second)
+	s.read()
+	s.sell(2, 1) // a sale while it is judged
+	s.pass(20 * time.Second)
+	s.read()
+	s.pass(6 * time.Second)
+	s.read()
+	s.pass(stock.Settle)
+	e := s.one(s.judge(), stock.RestoredShop, true)
+	if s.p.Restored || e.Units != 19-22 || !strings.Contains(e.Evidence, "a marker of ours is gone") {
+		t.Fatalf("entry %+v, placement %+v", e, s.p)
+	}
+	s.settle()
+	s.wants(22, 22)
+	s.none(s.prove())
+}
+
+func TestOrdersSinceTheReadingOfARestoredShopAreNotCountedTwice(t *testing.T) {
+	t.Parallel()
+	s := master(t, 20)
+	s.lift(5)
+	s.push()
+	s.markers = stock.Markers{}
+	s.quantity = 20
+	s.pass(20 * time.Second)
+	s.read()
+	s.read()
+	s.pass(6 * time.Second)
+	s.read()
+	s.pass(5 * time.Second)
+	s.quantity -= 3
+	s.order(1, 3)
+	s.pass(stock.Settle)
+	s.one(s.judge(), stock.RestoredShop, true)
+	if s.pool.Units != 22 {
+		t.Fatalf("pool %d, want 25 less the 3 sold", s.pool.Units)
+	}
+	s.read()
+	s.settle()
+	s.wants(22, 22)
+}
+
+func TestAShopThatShowsTheMarkerAgainIsNotRestored(t *testing.T) {
+	t.Parallel()
+	s := master(t, 20)
+	s.lift(5)
+	s.push()
+	markers := s.markers
+	s.markers = stock.Markers{} // a cache served an older item
+	s.read()
+	if !s.p.Restored {
+		t.Fatal("the marker is gone")
+	}
+	s.markers = markers
+	s.read()
+	if s.p.Restored {
+		t.Fatal("the marker is there again")
+	}
+	s.none(s.prove())
+	s.wants(25, 25)
+}
+
+func TestALostLedgerKnowsItsOwnMarkers(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		order time.Duration // relative to the newest push
+		row   bool
+	}{
+		"an order newer than the newest push":            {time.Second, true},
+		"an order of the minute before":                  {-time.Minute, true},
+		"an order old enough to have reached all stores": {-time.Minute - time.Second, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			old := master(t, 20)
+			old.lift(5)
+			old.pass(10 * time.Minute)
+			pushed := *old.now
+			old.push()
+
+			s := newShelf(t, &stock.Pool{ID: 1}, "hq", stock.Policy{Master: true}, old.quantity)
+			s.markers = old.markers
+			*s.now = pushed.Add(c.order)
+			s.order(1, 2)
+			*s.now = pushed.Add(5 * time.Minute)
+			entries := s.enrol()
+			s.one(entries, stock.Baselined, false)
+			if c.row {
+				if e := s.one(entries, stock.Recovered, true); e.Units != 2 {
+					t.Fatalf("entry %+v", e)
+				}
+			} else if len(entries) != 1 {
+				t.Fatalf("entries %+v", entries)
+			}
+			s.wants(25, 25)
+			s.none(s.read())
+			if s.p.Restored || s.p.Known[0] != 1 {
+				t.Fatalf("placement %+v: the markers are ours", s.p)
+			}
+		})
+	}
+}
+
+func TestAFeedStopsTheSKU(t *testing.T) {
+	t.Parallel()
+	setTo := func(s *shelf, to int64) []stock.Entry {
+		s.quantity = to
+		return s.prove()
+	}
+	t.Run("two stores set to the same number", func(t *testing.T) {
+		t.Parallel()
+		hq := master(t, 20)
+		fr := hq.child("fr", stock.Policy{}, 20)
+		hq.quantity, fr.quantity = 50, 50
+		hq.one(hq.prove(), stock.Edited, false)
+		entries := fr.prove()
+		fr.one(entries, stock.Edited, false)
+		e := fr.one(entries, stock.Feed, true)
+		if hq.pool.Stopped != e.Evidence || stock.MayPush(*fr.pool, fr.p) || !strings.Contains(e.Evidence, "hq and fr were set to about 50") {
+			t.Fatalf("pool %+v", hq.pool)
+		}
+	})
+	t.Run("also where a push came between the edit and its proof", func(t *testing.T) {
+		t.Parallel()
+		hq := master(t, 20)
+		fr := hq.child("fr", stock.Policy{}, 20)
+		hq.quantity, fr.quantity = 50, 50
+		fr.read()
+		hq.one(hq.prove(), stock.Edited, false)
+		fr.check("the pool moved")
+		fr.push()
+		entries := fr.prove()
+		fr.one(entries, stock.Feed, true)
+	})
+	t.Run("also where sales blur the number", func(t *testing.T) {
+		t.Parallel()
+		hq := master(t, 20)
+		fr := hq.child("fr", stock.Policy{}, 20)
+		hq.quantity, fr.quantity = 50, 50
+		hq.one(hq.prove(), stock.Edited, false)
+		fr.read()
+		fr.pass(5 * time.Second)
+		fr.sell(1, 3)
+		fr.one(fr.prove(), stock.Feed, true)
+	})
+	t.Run("other numbers are two people at work", func(t *testing.T) {
+		t.Parallel()
+		hq := master(t, 20)
+		fr := hq.child("fr", stock.Policy{}, 20)
+		hq.one(setTo(hq, 50), stock.Edited, false)
+		fr.one(setTo(fr, 51), stock.Edited, false)
+		if hq.pool.Stopped != "" {
+			t.Fatalf("stopped: %s", hq.pool.Stopped)
+		}
+	})
+	t.Run("an hour later it is another edit", func(t *testing.T) {
+		t.Parallel()
+		hq := master(t, 20)
+		fr := hq.child("fr", stock.Policy{}, 20)
+		setTo(hq, 50)
+		hq.pass(time.Hour)
+		setTo(fr, 50)
+		if hq.pool.Stopped != "" || len(hq.pool.Edits) != 1 {
+			t.Fatalf("stopped: %s, edits %v", hq.pool.Stopped, hq.pool.Edits)
+		}
+	})
+	t.Run("one store may be set again and again", func(t *testing.T) {
+		t.Parallel()
+		hq := master(t, 20)
+		for i := range int64(70) {
+			setTo(hq, 50+i%2)
+		}
+		if hq.pool.Stopped != "" || len(hq.pool.Edits) > 64 {
+			t.Fatalf("stopped: %s, %d edits kept", hq.pool.Stopped, len(hq.pool.Edits))
+		}
+	})
+	t.Run("edits that keep undoing our pushes", func(t *testing.T) {
+		t.Parallel()
+		hq := master(t, 20)
+		fr := hq.child("fr", stock.Policy{Revert: true}, 20)
+		hq.sell(1, 2)
+		fr.check("sold elsewhere")
+		fr.push()
+		fr.pass(time.Minute)
+		fr.one(setTo(fr, 20), stock.Edited, false)
+		fr.push()
+		fr.pass(time.Minute)
+		fr.one(setTo(fr, 20), stock.Feed, true)
+		if hq.pool.Stopped != "edits keep undoing our pushes" {
+			t.Fatalf("stopped: %q", hq.pool.Stopped)
+		}
+	})
+	t.Run("a stopped SKU is counted all the same", func(t *testing.T) {
+		t.Parallel()
+		hq := master(t, 20)
+		hq.pool.Stopped = "a feed"
+		hq.sell(1, 2)
+		hq.wants(18, 18)
+	})
+}
