@@ -273,6 +273,8 @@ func TestRights(t *testing.T) {
 		{right{group: "coordination.k8s.io", resource: "leases", namespace: "stocksync-system"}, "create", "list delete"},
 		{right{group: "coordination.k8s.io", resource: "leases", namespace: "stocksync-system", name: "operator.stocksync.dev"}, "get update", "delete"},
 		{right{group: "coordination.k8s.io", resource: "leases", namespace: "stocksync-system", name: "another"}, "", "get update"},
+		{right{resource: "events", namespace: "stocksync-system"}, "create patch", "get list delete"},
+		{everywhere("", "events"), "", "create patch"},
 		{right{group: "authentication.k8s.io", resource: "tokenreviews"}, "create", ""},
 		{right{group: "authorization.k8s.io", resource: "subjectaccessreviews"}, "create", ""},
 	}

@@ -54,13 +54,16 @@ func start() (*rest.Config, func(), error) {
 		return nil, nil, err
 	}
 	env := &envtest.Environment{CRDDirectoryPaths: []string{crds}, ErrorIfCRDPathMissing: true}
-	cfg, err := env.Start()
-	if err != nil {
-		return nil, nil, err
-	}
-	return cfg, func() {
+	stop := func() {
 		if err := env.Stop(); err != nil {
 			fmt.Fprintln(os.Stderr, "stopping the API server:", err)
 		}
-	}, nil
+	}
+	cfg, err := env.Start()
+	if err != nil {
+		// What did start, for example because a CRD was refused after it, must not outlive the tests.
+		stop()
+		return nil, nil, err
+	}
+	return cfg, stop, nil
 }
