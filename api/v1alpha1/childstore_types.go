@@ -44,41 +44,48 @@ type ChildStoreList struct {
 // +kubebuilder:validation:XValidation:rule="has(self.storeID) == has(oldSelf.storeID) && (!has(self.storeID) || self.storeID == oldSelf.storeID)",message="`storeID` must stay as it was created, whether set or omitted; delete the ChildStore and make it again to change it"
 // +kubebuilder:validation:XValidation:rule="has(self.woocommerce)",message="a way to reach the store must be given: `woocommerce`"
 type ChildStoreSpec struct {
-	// topologyRef names the StockSyncTopology, in the same namespace, that this store follows. It cannot be changed.
+	// topologyRef names the StockSyncTopology, in the same namespace, that this
+	// store follows. It cannot be changed.
 	// +required
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="must stay as it was created; delete the ChildStore and make it again to change it"
 	TopologyRef TopologyReference `json:"topologyRef"`
-	// storeID names the store inside its topology: a DNS label of at most 40 characters, for example fr. When omitted
-	// it is the object's name. It cannot be changed, not even set when it was omitted.
+	// storeID names the store inside its topology: a DNS label of at most 40
+	// characters, for example fr. When omitted it is the object's name. It cannot
+	// be changed, not even set when it was omitted.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=40
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="must be lower-case letters, digits and hyphens, beginning and ending with a letter or digit"
 	StoreID string `json:"storeID,omitempty"`
-	// displayName is a name for people, for example Boutique FR. When omitted the storeID is shown.
+	// displayName is a name for people, for example Boutique FR. When omitted the
+	// storeID is shown.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=100
 	DisplayName string `json:"displayName,omitempty"`
-	// mode is Sync, Observe or Off. When omitted it is the topology's. Of both the more cautious holds: Off before
-	// Observe before Sync. Observe reads and writes nothing; Off neither reads nor writes.
+	// mode is Sync, Observe or Off. When omitted it is the topology's. Of both
+	// the more cautious holds: Off before Observe before Sync. Observe reads and
+	// writes nothing; Off neither reads nor writes.
 	// +optional
 	// +kubebuilder:validation:Enum=Sync;Observe;Off
 	Mode Mode `json:"mode,omitempty"`
-	// editPolicy is Count or Revert: whether a quantity typed by hand in this store changes the shared stock or is
-	// undone. When omitted it is Count.
+	// editPolicy is Count or Revert: whether a quantity typed by hand in this
+	// store changes the shared stock or is undone. When omitted it is Count.
 	// +optional
 	EditPolicy EditPolicy `json:"editPolicy,omitempty"`
 	// woocommerce reaches the store by its REST API.
 	// +optional
 	WooCommerce *WooCommerce `json:"woocommerce,omitempty"`
-	// allocation says how much of the shared stock this store may offer. When omitted all of it.
+	// allocation says how much of the shared stock this store may offer. When
+	// omitted all of it.
 	// +optional
 	Allocation *Allocation `json:"allocation,omitempty"`
-	// polling limits how often the store is asked for changes. When omitted the limits of its fields hold.
+	// polling limits how often the store is asked for changes. When omitted the
+	// limits of its fields hold.
 	// +optional
 	Polling *Polling `json:"polling,omitempty"`
-	// exclusions name SKUs that are left alone in this store, beside those of the topology. When omitted none.
+	// exclusions name SKUs that are left alone in this store, beside those of the
+	// topology. When omitted none.
 	// +optional
 	Exclusions *Exclusions `json:"exclusions,omitempty"`
 }
@@ -95,8 +102,8 @@ type TopologyReference struct {
 
 // Allocation says how much of the shared stock a store may offer.
 type Allocation struct {
-	// bufferUnits are held back from this store: it shows the shared stock less this number, not below zero.
-	// Between 0 and 1000000. When omitted it is 0.
+	// bufferUnits are held back from this store: it shows the shared stock less
+	// this number, not below zero. Between 0 and 1000000. When omitted it is 0.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000000
@@ -105,13 +112,15 @@ type Allocation struct {
 
 // Polling limits how often a store is asked for changes.
 type Polling struct {
-	// minIntervalSeconds is the shortest time between two polls in seconds. Between 1 and 3600. When omitted it is 5.
+	// minIntervalSeconds is the shortest time between two polls in seconds.
+	// Between 1 and 3600. When omitted it is 5.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=3600
 	MinIntervalSeconds *int32 `json:"minIntervalSeconds,omitempty"`
-	// maxStoreLoadPercent is the share of time, in percent, that the store may spend answering polls; a slow store is
-	// polled less often. Between 1 and 100. When omitted it is 2.
+	// maxStoreLoadPercent is the share of time, in percent, that the store may
+	// spend answering polls; a slow store is polled less often. Between 1 and
+	// 100. When omitted it is 2.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=100
@@ -123,8 +132,9 @@ type ChildStoreStatus struct {
 	// observedGeneration is the generation of the spec this status speaks of.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// conditions of the store: Ready, Accepted, SecretsAvailable, AgentAvailable, Connected, HintsAvailable and
-	// InSync; Reconciling, Stalled and Paused while true.
+	// conditions of the store: Ready, Accepted, SecretsAvailable, AgentAvailable,
+	// Connected, HintsAvailable and InSync; Reconciling, Stalled and Paused while
+	// true.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -19,7 +19,8 @@ const (
 type EditPolicy string
 
 const (
-	// EditPolicyCount takes the edit as news about the real stock: every store follows.
+	// EditPolicyCount takes the edit as news about the real stock: every store
+	// follows.
 	EditPolicyCount EditPolicy = "Count"
 	// EditPolicyRevert undoes the edit.
 	EditPolicyRevert EditPolicy = "Revert"
@@ -32,7 +33,8 @@ type Transport string
 const (
 	// TransportHTTPS verifies the store's certificate.
 	TransportHTTPS Transport = "HTTPS"
-	// TransportInsecureHTTP sends the keys unencrypted: for shops in the same private network only.
+	// TransportInsecureHTTP sends the keys unencrypted: for shops in the same
+	// private network only.
 	TransportInsecureHTTP Transport = "InsecureHTTP"
 )
 
@@ -72,42 +74,47 @@ type SecretKeyReference struct {
 // +kubebuilder:validation:XValidation:rule="has(self.transport) && self.transport == 'InsecureHTTP' ? self.url.startsWith('http://') : self.url.startsWith('https://')",message="`url` must begin with https://; with `transport` InsecureHTTP it must begin with http://"
 // +kubebuilder:validation:XValidation:rule="!has(self.caBundleSecretKeyRef) || !has(self.transport) || self.transport == 'HTTPS'",message="`caBundleSecretKeyRef` must be omitted when `transport` is InsecureHTTP: there is no certificate to verify"
 type WooCommerce struct {
-	// url is the address of the shop, as its visitors type it, for example https://fr.example.com or
-	// https://example.com/shop. It must be absolute and hold no user, query or fragment. It begins with https://,
-	// or with http:// when `transport` is InsecureHTTP.
+	// url is the address of the shop, as its visitors type it, for example
+	// https://fr.example.com or https://example.com/shop. It must be absolute and
+	// hold no user, query or fragment. It begins with https://, or with http://
+	// when `transport` is InsecureHTTP.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=500
 	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getHostname() != ''",message="must be an absolute URL such as https://shop.example.com"
 	// +kubebuilder:validation:XValidation:rule="!self.contains('@') && !self.contains('?') && !self.contains('#')",message="must hold no user, query or fragment; credentials belong in the Secret of `credentialsSecretRef`"
 	URL string `json:"url"`
-	// transport is HTTPS or InsecureHTTP. When omitted it is HTTPS. InsecureHTTP sends the keys unencrypted and is
-	// meant for a shop inside the same private network.
+	// transport is HTTPS or InsecureHTTP. When omitted it is HTTPS. InsecureHTTP
+	// sends the keys unencrypted and is meant for a shop inside the same private
+	// network.
 	// +optional
 	Transport Transport `json:"transport,omitempty"`
-	// credentialsSecretRef names the Secret with the store's REST keys under the keys `consumerKey` and
-	// `consumerSecret`. The REST key needs the permission Read/Write, and a user who may edit products and read
-	// orders. A changed Secret takes effect without a restart.
+	// credentialsSecretRef names the Secret with the store's REST keys under the
+	// keys `consumerKey` and `consumerSecret`. The REST key needs the permission
+	// Read/Write, and a user who may edit products and read orders. A changed
+	// Secret takes effect without a restart.
 	// +required
 	CredentialsSecretRef LocalObjectReference `json:"credentialsSecretRef"`
-	// caBundleSecretKeyRef names the PEM certificates to trust for this store instead of the system's. When omitted
-	// the system's are trusted.
+	// caBundleSecretKeyRef names the PEM certificates to trust for this store
+	// instead of the system's. When omitted the system's are trusted.
 	// +optional
 	CABundleSecretKeyRef *SecretKeyReference `json:"caBundleSecretKeyRef,omitempty"`
 }
 
 // Exclusions name SKUs that are left alone.
 type Exclusions struct {
-	// skus are excluded SKUs, compared without regard to case and surrounding blanks, for example GIFT-CARD.
-	// At most 1000. When omitted none is excluded by name.
+	// skus are excluded SKUs, compared without regard to case and surrounding
+	// blanks, for example GIFT-CARD. At most 1000. When omitted none is excluded
+	// by name.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=1000
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=100
 	SKUs []string `json:"skus,omitempty"`
-	// skuPatterns exclude every SKU they match in full; * stands for any characters, ? for one, for example
-	// SAMPLE-*. At most 100. When omitted none is excluded by pattern.
+	// skuPatterns exclude every SKU they match in full; * stands for any
+	// characters, ? for one, for example SAMPLE-*. At most 100. When omitted none
+	// is excluded by pattern.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=100
@@ -130,7 +137,8 @@ type StoreStatus struct {
 	// tier is how changes are captured: Polling or Webhooks.
 	// +optional
 	Tier string `json:"tier,omitempty"`
-	// versions are what the store says it runs, for example "WooCommerce 9.9.5, WordPress 6.8".
+	// versions are what the store says it runs, for example "WooCommerce 9.9.5,
+	// WordPress 6.8".
 	// +optional
 	Versions string `json:"versions,omitempty"`
 	// lastInboundTime is when a change or a webhook last came from the store.
@@ -154,7 +162,8 @@ type StoreStatus struct {
 	// backlog is the number of SKUs whose shelf differs from what it should show.
 	// +optional
 	Backlog *int32 `json:"backlog,omitempty"`
-	// lagSeconds is the age of the oldest difference in seconds; 0 when there is none.
+	// lagSeconds is the age of the oldest difference in seconds; 0 when there is
+	// none.
 	// +optional
 	LagSeconds *int32 `json:"lagSeconds,omitempty"`
 	// conflicts is the number of open conflicts of this store.

@@ -6,8 +6,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// StockSyncTopology is one stock shared by several stores: it names the master store and runs the sync agent.
-// ChildStores join it by `topologyRef`. Its name is a DNS label of at most 40 characters.
+// StockSyncTopology is one stock shared by several stores: it names the
+// master store and runs the sync agent. ChildStores join it by `topologyRef`.
+// Its name is a DNS label of at most 40 characters.
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=sst,categories=stocksync
@@ -48,34 +49,42 @@ type StockSyncTopologyList struct {
 // +kubebuilder:validation:XValidation:rule="(has(self.agent) && has(self.agent.storage)) == (has(oldSelf.agent) && has(oldSelf.agent.storage)) && (!has(self.agent) || !has(self.agent.storage) || self.agent.storage == oldSelf.agent.storage)",message="`agent.storage` must stay as it was created, whether set or omitted; make a topology of another name to change it"
 // +kubebuilder:validation:XValidation:rule="has(self.publicURL) || !has(self.agent) || !has(self.agent.exposure) || !has(self.agent.exposure.ingress)",message="`publicURL` must be set when `agent.exposure.ingress` is: its host is the Ingress's host"
 type StockSyncTopologySpec struct {
-	// mode is Observe or Sync. When omitted it is Observe: every store is read, what would change is reported, and
-	// nothing is written anywhere. Sync keeps the stores the same. Going back to Observe stops all writing, while
-	// what is already enrolled keeps being counted.
+	// mode is Observe or Sync. When omitted it is Observe: every store is read,
+	// what would change is reported, and nothing is written anywhere. Sync keeps
+	// the stores the same. Going back to Observe stops all writing, while what is
+	// already enrolled keeps being counted.
 	// +optional
 	// +kubebuilder:validation:Enum=Observe;Sync
 	Mode Mode `json:"mode,omitempty"`
-	// publicURL is where the stores reach the agent, for example https://sync.example.com; webhooks are created with
-	// the address <publicURL>/webhooks/woocommerce/<storeID>. It must be https:// or http:// followed by a host and
-	// an optional port, without a path; http:// is meant for shops inside the same private network (webhooks are
-	// signed, not encrypted). When omitted no webhooks are created and changes are found by polling alone.
+	// publicURL is where the stores reach the agent, for example
+	// https://sync.example.com; webhooks are created with the address
+	// <publicURL>/webhooks/woocommerce/<storeID>. It must be https:// or http://
+	// followed by a host and an optional port, without a path; http:// is meant
+	// for shops inside the same private network (webhooks are signed, not
+	// encrypted). When omitted no webhooks are created and changes are found by
+	// polling alone.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=300
 	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http'] && url(self).getHostname() != '' && url(self).getEscapedPath() in ['', '/'] && !self.contains('@') && !self.contains('?') && !self.contains('#')",message="must be https:// or http:// followed by a host and an optional port, such as https://sync.example.com"
 	PublicURL string `json:"publicURL,omitempty"`
-	// master is the store (or, later, the ERP) whose first clean reading sets the stock of every SKU.
+	// master is the store (or, later, the ERP) whose first clean reading sets the
+	// stock of every SKU.
 	// +required
 	Master Master `json:"master"`
-	// exclusions name SKUs that are left alone in every store. When omitted all SKUs of the master are shared.
+	// exclusions name SKUs that are left alone in every store. When omitted all
+	// SKUs of the master are shared.
 	// +optional
 	Exclusions *Exclusions `json:"exclusions,omitempty"`
-	// lagObjectiveSeconds is how old, in seconds, the oldest difference of a store may grow before its condition
-	// InSync becomes False. Between 5 and 86400. When omitted it is 60.
+	// lagObjectiveSeconds is how old, in seconds, the oldest difference of a
+	// store may grow before its condition InSync becomes False. Between 5 and
+	// 86400. When omitted it is 60.
 	// +optional
 	// +kubebuilder:validation:Minimum=5
 	// +kubebuilder:validation:Maximum=86400
 	LagObjectiveSeconds *int32 `json:"lagObjectiveSeconds,omitempty"`
-	// agent adjusts the sync agent's pod. When omitted the operator's choices hold.
+	// agent adjusts the sync agent's pod. When omitted the operator's choices
+	// hold.
 	// +optional
 	Agent *Agent `json:"agent,omitempty"`
 }
@@ -83,21 +92,23 @@ type StockSyncTopologySpec struct {
 // Master is the store that leads.
 // +kubebuilder:validation:XValidation:rule="has(self.woocommerce)",message="a way to reach the store must be given: `woocommerce`"
 type Master struct {
-	// storeID names the store inside this topology: a DNS label of at most 40 characters, for example hq. It must
-	// differ from the ids of the children and cannot be changed.
+	// storeID names the store inside this topology: a DNS label of at most 40
+	// characters, for example hq. It must differ from the ids of the children and
+	// cannot be changed.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=40
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="must be lower-case letters, digits and hyphens, beginning and ending with a letter or digit"
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="must stay as it was created; make a topology of another name for another master"
 	StoreID string `json:"storeID"`
-	// displayName is a name for people, for example Head office. When omitted the storeID is shown.
+	// displayName is a name for people, for example Head office. When omitted the
+	// storeID is shown.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=100
 	DisplayName string `json:"displayName,omitempty"`
-	// editPolicy is Count or Revert: whether a quantity typed by hand in this store changes the shared stock or is
-	// undone. When omitted it is Count.
+	// editPolicy is Count or Revert: whether a quantity typed by hand in this
+	// store changes the shared stock or is undone. When omitted it is Count.
 	// +optional
 	EditPolicy EditPolicy `json:"editPolicy,omitempty"`
 	// woocommerce reaches the store by its REST API.
@@ -107,51 +118,59 @@ type Master struct {
 
 // Agent adjusts the sync agent's pod.
 type Agent struct {
-	// image of the agent, for example registry.example.com/stocksync:1.2.0. When omitted it is
-	// the one the operator was installed with.
+	// image of the agent, for example registry.example.com/stocksync:1.2.0. When
+	// omitted it is the one the operator was installed with.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=500
 	Image string `json:"image,omitempty"`
-	// imagePullSecrets are Secrets with which the image is pulled. At most 8. When omitted none is used.
+	// imagePullSecrets are Secrets with which the image is pulled. At most 8.
+	// When omitted none is used.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=8
 	ImagePullSecrets []LocalObjectReference `json:"imagePullSecrets,omitempty"`
-	// resources are the requests and limits of the agent's container. When omitted the operator requests 50m CPU and
-	// 64Mi memory, and limits memory to 256Mi.
+	// resources are the requests and limits of the agent's container. When
+	// omitted the operator requests 50m CPU and 64Mi memory, and limits memory to
+	// 256Mi.
 	// +optional
 	Resources *AgentResources `json:"resources,omitempty"`
 	// scheduling says where the pod may run. When omitted anywhere.
 	// +optional
 	Scheduling *Scheduling `json:"scheduling,omitempty"`
-	// storage is the volume of the ledger. It cannot be changed. When omitted it is 1Gi of the cluster's default
-	// class, retained when the topology is deleted.
+	// storage is the volume of the ledger. It cannot be changed. When omitted it
+	// is 1Gi of the cluster's default class, retained when the topology is
+	// deleted.
 	// +optional
 	Storage *Storage `json:"storage,omitempty"`
-	// exposure lets stores reach the agent from outside the cluster. When omitted only a Service is made.
+	// exposure lets stores reach the agent from outside the cluster. When omitted
+	// only a Service is made.
 	// +optional
 	Exposure *Exposure `json:"exposure,omitempty"`
 }
 
 // AgentResources are the requests and limits of the agent's container.
 type AgentResources struct {
-	// requests are what the scheduler sets aside. When omitted 50m CPU and 64Mi memory.
+	// requests are what the scheduler sets aside. When omitted 50m CPU and 64Mi
+	// memory.
 	// +optional
 	Requests corev1.ResourceList `json:"requests,omitempty"`
-	// limits are what the container may use at most. When omitted 256Mi memory and no limit of CPU.
+	// limits are what the container may use at most. When omitted 256Mi memory
+	// and no limit of CPU.
 	// +optional
 	Limits corev1.ResourceList `json:"limits,omitempty"`
 }
 
 // Scheduling says where the agent's pod may run.
 type Scheduling struct {
-	// nodeSelector are labels a node must have. At most 32. When omitted any node will do.
+	// nodeSelector are labels a node must have. At most 32. When omitted any node
+	// will do.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
-	// tolerations of the pod. At most 32. When omitted none beside the cluster's own.
+	// tolerations of the pod. At most 32. When omitted none beside the cluster's
+	// own.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=32
@@ -163,12 +182,14 @@ type Scheduling struct {
 	PriorityClassName string `json:"priorityClassName,omitempty"`
 }
 
-// RetentionPolicy says what becomes of the ledger when its topology is deleted.
+// RetentionPolicy says what becomes of the ledger when its topology is
+// deleted.
 // +kubebuilder:validation:Enum=Retain;Delete
 type RetentionPolicy string
 
 const (
-	// RetentionPolicyRetain keeps the volume and the ledger's id, to be adopted by a topology of the same name.
+	// RetentionPolicyRetain keeps the volume and the ledger's id, to be adopted
+	// by a topology of the same name.
 	RetentionPolicyRetain RetentionPolicy = "Retain"
 	// RetentionPolicyDelete removes both with the topology.
 	RetentionPolicyDelete RetentionPolicy = "Delete"
@@ -180,20 +201,22 @@ type Storage struct {
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).compareTo(quantity('64Mi')) >= 0",message="must be at least 64Mi"
 	Size *resource.Quantity `json:"size,omitempty"`
-	// storageClassName of the volume. When omitted it is the cluster's default class.
+	// storageClassName of the volume. When omitted it is the cluster's default
+	// class.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	StorageClassName string `json:"storageClassName,omitempty"`
-	// retentionPolicy is Retain or Delete: what becomes of the volume and the ledger's id when the topology is
-	// deleted. When omitted it is Retain.
+	// retentionPolicy is Retain or Delete: what becomes of the volume and the
+	// ledger's id when the topology is deleted. When omitted it is Retain.
 	// +optional
 	RetentionPolicy RetentionPolicy `json:"retentionPolicy,omitempty"`
 }
 
 // Exposure lets stores reach the agent from outside the cluster.
 type Exposure struct {
-	// ingress makes an Ingress for the host of `publicURL`. When omitted none is made.
+	// ingress makes an Ingress for the host of `publicURL`. When omitted none is
+	// made.
 	// +optional
 	Ingress *Ingress `json:"ingress,omitempty"`
 }
@@ -205,10 +228,12 @@ type Ingress struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	ClassName string `json:"className,omitempty"`
-	// tlsSecretRef names the Secret with the certificate. When omitted the Ingress has no TLS section.
+	// tlsSecretRef names the Secret with the certificate. When omitted the
+	// Ingress has no TLS section.
 	// +optional
 	TLSSecretRef *LocalObjectReference `json:"tlsSecretRef,omitempty"`
-	// annotations of the Ingress, for its controller or for cert-manager. At most 32. When omitted none.
+	// annotations of the Ingress, for its controller or for cert-manager. At most
+	// 32. When omitted none.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	Annotations map[string]string `json:"annotations,omitempty"`
@@ -219,14 +244,16 @@ type StockSyncTopologyStatus struct {
 	// observedGeneration is the generation of the spec this status speaks of.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// conditions of the topology: Ready, Accepted, SecretsAvailable, AgentAvailable, Connected, HintsAvailable and
-	// InSync; Reconciling, Stalled and Paused while true. Connected and HintsAvailable speak of the master.
+	// conditions of the topology: Ready, Accepted, SecretsAvailable,
+	// AgentAvailable, Connected, HintsAvailable and InSync; Reconciling, Stalled
+	// and Paused while true. Connected and HintsAvailable speak of the master.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
-	// lastHeartbeatTime is when the agent was last heard. It is written at least every five minutes, so an old one
-	// means that the agent or the operator is gone.
+	// lastHeartbeatTime is when the agent was last heard. It is written at least
+	// every five minutes, so an old one means that the agent or the operator is
+	// gone.
 	// +optional
 	LastHeartbeatTime *metav1.Time `json:"lastHeartbeatTime,omitempty"`
 	// agentVersion is the version of the agent that runs.
@@ -241,10 +268,12 @@ type StockSyncTopologyStatus struct {
 	// children counts the ChildStores that refer to this topology.
 	// +optional
 	Children *ChildrenStatus `json:"children,omitempty"`
-	// pools is the number of shared stocks: one per SKU, or per group of SKUs that share one stock.
+	// pools is the number of shared stocks: one per SKU, or per group of SKUs
+	// that share one stock.
 	// +optional
 	Pools *int32 `json:"pools,omitempty"`
-	// backlog is the number of SKUs, over all stores, whose shelf differs from what it should show.
+	// backlog is the number of SKUs, over all stores, whose shelf differs from
+	// what it should show.
 	// +optional
 	Backlog *int32 `json:"backlog,omitempty"`
 	// oversoldPools is the number of shared stocks below zero.
@@ -253,7 +282,8 @@ type StockSyncTopologyStatus struct {
 	// oversoldUnits is how many units were sold that do not exist.
 	// +optional
 	OversoldUnits *int32 `json:"oversoldUnits,omitempty"`
-	// stoppedSKUs is the number of SKUs whose writing was stopped until a person chooses the number.
+	// stoppedSKUs is the number of SKUs whose writing was stopped until a person
+	// chooses the number.
 	// +optional
 	StoppedSKUs *int32 `json:"stoppedSKUs,omitempty"`
 	// conflicts is the number of open conflicts.

@@ -7,20 +7,24 @@ package v1alpha1
 //
 // Agent adjusts the sync agent's pod.
 type AgentApplyConfiguration struct {
-	// image of the agent, for example registry.example.com/stocksync:1.2.0. When omitted it is
-	// the one the operator was installed with.
+	// image of the agent, for example registry.example.com/stocksync:1.2.0. When
+	// omitted it is the one the operator was installed with.
 	Image *string `json:"image,omitempty"`
-	// imagePullSecrets are Secrets with which the image is pulled. At most 8. When omitted none is used.
+	// imagePullSecrets are Secrets with which the image is pulled. At most 8.
+	// When omitted none is used.
 	ImagePullSecrets []LocalObjectReferenceApplyConfiguration `json:"imagePullSecrets,omitempty"`
-	// resources are the requests and limits of the agent's container. When omitted the operator requests 50m CPU and
-	// 64Mi memory, and limits memory to 256Mi.
+	// resources are the requests and limits of the agent's container. When
+	// omitted the operator requests 50m CPU and 64Mi memory, and limits memory to
+	// 256Mi.
 	Resources *AgentResourcesApplyConfiguration `json:"resources,omitempty"`
 	// scheduling says where the pod may run. When omitted anywhere.
 	Scheduling *SchedulingApplyConfiguration `json:"scheduling,omitempty"`
-	// storage is the volume of the ledger. It cannot be changed. When omitted it is 1Gi of the cluster's default
-	// class, retained when the topology is deleted.
+	// storage is the volume of the ledger. It cannot be changed. When omitted it
+	// is 1Gi of the cluster's default class, retained when the topology is
+	// deleted.
 	Storage *StorageApplyConfiguration `json:"storage,omitempty"`
-	// exposure lets stores reach the agent from outside the cluster. When omitted only a Service is made.
+	// exposure lets stores reach the agent from outside the cluster. When omitted
+	// only a Service is made.
 	Exposure *ExposureApplyConfiguration `json:"exposure,omitempty"`
 }
 

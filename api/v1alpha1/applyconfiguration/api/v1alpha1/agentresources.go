@@ -11,9 +11,11 @@ import (
 //
 // AgentResources are the requests and limits of the agent's container.
 type AgentResourcesApplyConfiguration struct {
-	// requests are what the scheduler sets aside. When omitted 50m CPU and 64Mi memory.
+	// requests are what the scheduler sets aside. When omitted 50m CPU and 64Mi
+	// memory.
 	Requests *v1.ResourceList `json:"requests,omitempty"`
-	// limits are what the container may use at most. When omitted 256Mi memory and no limit of CPU.
+	// limits are what the container may use at most. When omitted 256Mi memory
+	// and no limit of CPU.
 	Limits *v1.ResourceList `json:"limits,omitempty"`
 }
 

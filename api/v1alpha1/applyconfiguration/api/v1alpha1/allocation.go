@@ -7,8 +7,8 @@ package v1alpha1
 //
 // Allocation says how much of the shared stock a store may offer.
 type AllocationApplyConfiguration struct {
-	// bufferUnits are held back from this store: it shows the shared stock less this number, not below zero.
-	// Between 0 and 1000000. When omitted it is 0.
+	// bufferUnits are held back from this store: it shows the shared stock less
+	// this number, not below zero. Between 0 and 1000000. When omitted it is 0.
 	BufferUnits *int32 `json:"bufferUnits,omitempty"`
 }
 

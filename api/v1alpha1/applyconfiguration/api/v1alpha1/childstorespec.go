@@ -11,26 +11,33 @@ import (
 //
 // ChildStoreSpec is what the user wants of a child store.
 type ChildStoreSpecApplyConfiguration struct {
-	// topologyRef names the StockSyncTopology, in the same namespace, that this store follows. It cannot be changed.
+	// topologyRef names the StockSyncTopology, in the same namespace, that this
+	// store follows. It cannot be changed.
 	TopologyRef *TopologyReferenceApplyConfiguration `json:"topologyRef,omitempty"`
-	// storeID names the store inside its topology: a DNS label of at most 40 characters, for example fr. When omitted
-	// it is the object's name. It cannot be changed, not even set when it was omitted.
+	// storeID names the store inside its topology: a DNS label of at most 40
+	// characters, for example fr. When omitted it is the object's name. It cannot
+	// be changed, not even set when it was omitted.
 	StoreID *string `json:"storeID,omitempty"`
-	// displayName is a name for people, for example Boutique FR. When omitted the storeID is shown.
+	// displayName is a name for people, for example Boutique FR. When omitted the
+	// storeID is shown.
 	DisplayName *string `json:"displayName,omitempty"`
-	// mode is Sync, Observe or Off. When omitted it is the topology's. Of both the more cautious holds: Off before
-	// Observe before Sync. Observe reads and writes nothing; Off neither reads nor writes.
+	// mode is Sync, Observe or Off. When omitted it is the topology's. Of both
+	// the more cautious holds: Off before Observe before Sync. Observe reads and
+	// writes nothing; Off neither reads nor writes.
 	Mode *apiv1alpha1.Mode `json:"mode,omitempty"`
-	// editPolicy is Count or Revert: whether a quantity typed by hand in this store changes the shared stock or is
-	// undone. When omitted it is Count.
+	// editPolicy is Count or Revert: whether a quantity typed by hand in this
+	// store changes the shared stock or is undone. When omitted it is Count.
 	EditPolicy *apiv1alpha1.EditPolicy `json:"editPolicy,omitempty"`
 	// woocommerce reaches the store by its REST API.
 	WooCommerce *WooCommerceApplyConfiguration `json:"woocommerce,omitempty"`
-	// allocation says how much of the shared stock this store may offer. When omitted all of it.
+	// allocation says how much of the shared stock this store may offer. When
+	// omitted all of it.
 	Allocation *AllocationApplyConfiguration `json:"allocation,omitempty"`
-	// polling limits how often the store is asked for changes. When omitted the limits of its fields hold.
+	// polling limits how often the store is asked for changes. When omitted the
+	// limits of its fields hold.
 	Polling *PollingApplyConfiguration `json:"polling,omitempty"`
-	// exclusions name SKUs that are left alone in this store, beside those of the topology. When omitted none.
+	// exclusions name SKUs that are left alone in this store, beside those of the
+	// topology. When omitted none.
 	Exclusions *ExclusionsApplyConfiguration `json:"exclusions,omitempty"`
 }
 

@@ -15,8 +15,9 @@ import (
 type ChildStoreStatusApplyConfiguration struct {
 	// observedGeneration is the generation of the spec this status speaks of.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
-	// conditions of the store: Ready, Accepted, SecretsAvailable, AgentAvailable, Connected, HintsAvailable and
-	// InSync; Reconciling, Stalled and Paused while true.
+	// conditions of the store: Ready, Accepted, SecretsAvailable, AgentAvailable,
+	// Connected, HintsAvailable and InSync; Reconciling, Stalled and Paused while
+	// true.
 	Conditions                    []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	StoreStatusApplyConfiguration `json:""`
 }

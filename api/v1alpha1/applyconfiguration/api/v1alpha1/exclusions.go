@@ -7,11 +7,13 @@ package v1alpha1
 //
 // Exclusions name SKUs that are left alone.
 type ExclusionsApplyConfiguration struct {
-	// skus are excluded SKUs, compared without regard to case and surrounding blanks, for example GIFT-CARD.
-	// At most 1000. When omitted none is excluded by name.
+	// skus are excluded SKUs, compared without regard to case and surrounding
+	// blanks, for example GIFT-CARD. At most 1000. When omitted none is excluded
+	// by name.
 	SKUs []string `json:"skus,omitempty"`
-	// skuPatterns exclude every SKU they match in full; * stands for any characters, ? for one, for example
-	// SAMPLE-*. At most 100. When omitted none is excluded by pattern.
+	// skuPatterns exclude every SKU they match in full; * stands for any
+	// characters, ? for one, for example SAMPLE-*. At most 100. When omitted none
+	// is excluded by pattern.
 	SKUPatterns []string `json:"skuPatterns,omitempty"`
 }
 

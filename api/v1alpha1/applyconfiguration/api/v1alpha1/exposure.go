@@ -7,7 +7,8 @@ package v1alpha1
 //
 // Exposure lets stores reach the agent from outside the cluster.
 type ExposureApplyConfiguration struct {
-	// ingress makes an Ingress for the host of `publicURL`. When omitted none is made.
+	// ingress makes an Ingress for the host of `publicURL`. When omitted none is
+	// made.
 	Ingress *IngressApplyConfiguration `json:"ingress,omitempty"`
 }
 

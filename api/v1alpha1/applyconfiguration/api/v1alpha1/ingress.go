@@ -9,9 +9,11 @@ package v1alpha1
 type IngressApplyConfiguration struct {
 	// className of the Ingress. When omitted the cluster's default class.
 	ClassName *string `json:"className,omitempty"`
-	// tlsSecretRef names the Secret with the certificate. When omitted the Ingress has no TLS section.
+	// tlsSecretRef names the Secret with the certificate. When omitted the
+	// Ingress has no TLS section.
 	TLSSecretRef *LocalObjectReferenceApplyConfiguration `json:"tlsSecretRef,omitempty"`
-	// annotations of the Ingress, for its controller or for cert-manager. At most 32. When omitted none.
+	// annotations of the Ingress, for its controller or for cert-manager. At most
+	// 32. When omitted none.
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
 

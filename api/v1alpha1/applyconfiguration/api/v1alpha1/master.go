@@ -11,13 +11,15 @@ import (
 //
 // Master is the store that leads.
 type MasterApplyConfiguration struct {
-	// storeID names the store inside this topology: a DNS label of at most 40 characters, for example hq. It must
-	// differ from the ids of the children and cannot be changed.
+	// storeID names the store inside this topology: a DNS label of at most 40
+	// characters, for example hq. It must differ from the ids of the children and
+	// cannot be changed.
 	StoreID *string `json:"storeID,omitempty"`
-	// displayName is a name for people, for example Head office. When omitted the storeID is shown.
+	// displayName is a name for people, for example Head office. When omitted the
+	// storeID is shown.
 	DisplayName *string `json:"displayName,omitempty"`
-	// editPolicy is Count or Revert: whether a quantity typed by hand in this store changes the shared stock or is
-	// undone. When omitted it is Count.
+	// editPolicy is Count or Revert: whether a quantity typed by hand in this
+	// store changes the shared stock or is undone. When omitted it is Count.
 	EditPolicy *apiv1alpha1.EditPolicy `json:"editPolicy,omitempty"`
 	// woocommerce reaches the store by its REST API.
 	WooCommerce *WooCommerceApplyConfiguration `json:"woocommerce,omitempty"`

@@ -7,10 +7,12 @@ package v1alpha1
 //
 // Polling limits how often a store is asked for changes.
 type PollingApplyConfiguration struct {
-	// minIntervalSeconds is the shortest time between two polls in seconds. Between 1 and 3600. When omitted it is 5.
+	// minIntervalSeconds is the shortest time between two polls in seconds.
+	// Between 1 and 3600. When omitted it is 5.
 	MinIntervalSeconds *int32 `json:"minIntervalSeconds,omitempty"`
-	// maxStoreLoadPercent is the share of time, in percent, that the store may spend answering polls; a slow store is
-	// polled less often. Between 1 and 100. When omitted it is 2.
+	// maxStoreLoadPercent is the share of time, in percent, that the store may
+	// spend answering polls; a slow store is polled less often. Between 1 and
+	// 100. When omitted it is 2.
 	MaxStoreLoadPercent *int32 `json:"maxStoreLoadPercent,omitempty"`
 }
 

@@ -11,9 +11,11 @@ import (
 //
 // Scheduling says where the agent's pod may run.
 type SchedulingApplyConfiguration struct {
-	// nodeSelector are labels a node must have. At most 32. When omitted any node will do.
+	// nodeSelector are labels a node must have. At most 32. When omitted any node
+	// will do.
 	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
-	// tolerations of the pod. At most 32. When omitted none beside the cluster's own.
+	// tolerations of the pod. At most 32. When omitted none beside the cluster's
+	// own.
 	Tolerations []v1.Toleration `json:"tolerations,omitempty"`
 	// priorityClassName of the pod. When omitted the cluster's default.
 	PriorityClassName *string `json:"priorityClassName,omitempty"`

@@ -14,8 +14,9 @@ import (
 // StockSyncTopologyApplyConfiguration represents a declarative configuration of the StockSyncTopology type for use
 // with apply.
 //
-// StockSyncTopology is one stock shared by several stores: it names the master store and runs the sync agent.
-// ChildStores join it by `topologyRef`. Its name is a DNS label of at most 40 characters.
+// StockSyncTopology is one stock shared by several stores: it names the
+// master store and runs the sync agent. ChildStores join it by `topologyRef`.
+// Its name is a DNS label of at most 40 characters.
 type StockSyncTopologyApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration    `json:""`
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`

@@ -11,23 +11,31 @@ import (
 //
 // StockSyncTopologySpec is what the user wants of a topology.
 type StockSyncTopologySpecApplyConfiguration struct {
-	// mode is Observe or Sync. When omitted it is Observe: every store is read, what would change is reported, and
-	// nothing is written anywhere. Sync keeps the stores the same. Going back to Observe stops all writing, while
-	// what is already enrolled keeps being counted.
+	// mode is Observe or Sync. When omitted it is Observe: every store is read,
+	// what would change is reported, and nothing is written anywhere. Sync keeps
+	// the stores the same. Going back to Observe stops all writing, while what is
+	// already enrolled keeps being counted.
 	Mode *apiv1alpha1.Mode `json:"mode,omitempty"`
-	// publicURL is where the stores reach the agent, for example https://sync.example.com; webhooks are created with
-	// the address <publicURL>/webhooks/woocommerce/<storeID>. It must be https:// or http:// followed by a host and
-	// an optional port, without a path; http:// is meant for shops inside the same private network (webhooks are
-	// signed, not encrypted). When omitted no webhooks are created and changes are found by polling alone.
+	// publicURL is where the stores reach the agent, for example
+	// https://sync.example.com; webhooks are created with the address
+	// <publicURL>/webhooks/woocommerce/<storeID>. It must be https:// or http://
+	// followed by a host and an optional port, without a path; http:// is meant
+	// for shops inside the same private network (webhooks are signed, not
+	// encrypted). When omitted no webhooks are created and changes are found by
+	// polling alone.
 	PublicURL *string `json:"publicURL,omitempty"`
-	// master is the store (or, later, the ERP) whose first clean reading sets the stock of every SKU.
+	// master is the store (or, later, the ERP) whose first clean reading sets the
+	// stock of every SKU.
 	Master *MasterApplyConfiguration `json:"master,omitempty"`
-	// exclusions name SKUs that are left alone in every store. When omitted all SKUs of the master are shared.
+	// exclusions name SKUs that are left alone in every store. When omitted all
+	// SKUs of the master are shared.
 	Exclusions *ExclusionsApplyConfiguration `json:"exclusions,omitempty"`
-	// lagObjectiveSeconds is how old, in seconds, the oldest difference of a store may grow before its condition
-	// InSync becomes False. Between 5 and 86400. When omitted it is 60.
+	// lagObjectiveSeconds is how old, in seconds, the oldest difference of a
+	// store may grow before its condition InSync becomes False. Between 5 and
+	// 86400. When omitted it is 60.
 	LagObjectiveSeconds *int32 `json:"lagObjectiveSeconds,omitempty"`
-	// agent adjusts the sync agent's pod. When omitted the operator's choices hold.
+	// agent adjusts the sync agent's pod. When omitted the operator's choices
+	// hold.
 	Agent *AgentApplyConfiguration `json:"agent,omitempty"`
 }
 

@@ -14,11 +14,13 @@ import (
 type StockSyncTopologyStatusApplyConfiguration struct {
 	// observedGeneration is the generation of the spec this status speaks of.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
-	// conditions of the topology: Ready, Accepted, SecretsAvailable, AgentAvailable, Connected, HintsAvailable and
-	// InSync; Reconciling, Stalled and Paused while true. Connected and HintsAvailable speak of the master.
+	// conditions of the topology: Ready, Accepted, SecretsAvailable,
+	// AgentAvailable, Connected, HintsAvailable and InSync; Reconciling, Stalled
+	// and Paused while true. Connected and HintsAvailable speak of the master.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
-	// lastHeartbeatTime is when the agent was last heard. It is written at least every five minutes, so an old one
-	// means that the agent or the operator is gone.
+	// lastHeartbeatTime is when the agent was last heard. It is written at least
+	// every five minutes, so an old one means that the agent or the operator is
+	// gone.
 	LastHeartbeatTime *metav1.Time `json:"lastHeartbeatTime,omitempty"`
 	// agentVersion is the version of the agent that runs.
 	AgentVersion *string `json:"agentVersion,omitempty"`
@@ -28,15 +30,18 @@ type StockSyncTopologyStatusApplyConfiguration struct {
 	Master *StoreStatusApplyConfiguration `json:"master,omitempty"`
 	// children counts the ChildStores that refer to this topology.
 	Children *ChildrenStatusApplyConfiguration `json:"children,omitempty"`
-	// pools is the number of shared stocks: one per SKU, or per group of SKUs that share one stock.
+	// pools is the number of shared stocks: one per SKU, or per group of SKUs
+	// that share one stock.
 	Pools *int32 `json:"pools,omitempty"`
-	// backlog is the number of SKUs, over all stores, whose shelf differs from what it should show.
+	// backlog is the number of SKUs, over all stores, whose shelf differs from
+	// what it should show.
 	Backlog *int32 `json:"backlog,omitempty"`
 	// oversoldPools is the number of shared stocks below zero.
 	OversoldPools *int32 `json:"oversoldPools,omitempty"`
 	// oversoldUnits is how many units were sold that do not exist.
 	OversoldUnits *int32 `json:"oversoldUnits,omitempty"`
-	// stoppedSKUs is the number of SKUs whose writing was stopped until a person chooses the number.
+	// stoppedSKUs is the number of SKUs whose writing was stopped until a person
+	// chooses the number.
 	StoppedSKUs *int32 `json:"stoppedSKUs,omitempty"`
 	// conflicts is the number of open conflicts.
 	Conflicts *int32 `json:"conflicts,omitempty"`

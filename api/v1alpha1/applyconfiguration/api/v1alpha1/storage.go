@@ -14,10 +14,11 @@ import (
 type StorageApplyConfiguration struct {
 	// size of the volume, at least 64Mi, for example 1Gi. When omitted it is 1Gi.
 	Size *resource.Quantity `json:"size,omitempty"`
-	// storageClassName of the volume. When omitted it is the cluster's default class.
+	// storageClassName of the volume. When omitted it is the cluster's default
+	// class.
 	StorageClassName *string `json:"storageClassName,omitempty"`
-	// retentionPolicy is Retain or Delete: what becomes of the volume and the ledger's id when the topology is
-	// deleted. When omitted it is Retain.
+	// retentionPolicy is Retain or Delete: what becomes of the volume and the
+	// ledger's id when the topology is deleted. When omitted it is Retain.
 	RetentionPolicy *apiv1alpha1.RetentionPolicy `json:"retentionPolicy,omitempty"`
 }
 

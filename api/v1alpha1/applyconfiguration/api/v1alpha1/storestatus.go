@@ -20,7 +20,8 @@ type StoreStatusApplyConfiguration struct {
 	Driver *string `json:"driver,omitempty"`
 	// tier is how changes are captured: Polling or Webhooks.
 	Tier *string `json:"tier,omitempty"`
-	// versions are what the store says it runs, for example "WooCommerce 9.9.5, WordPress 6.8".
+	// versions are what the store says it runs, for example "WooCommerce 9.9.5,
+	// WordPress 6.8".
 	Versions *string `json:"versions,omitempty"`
 	// lastInboundTime is when a change or a webhook last came from the store.
 	LastInboundTime *v1.Time `json:"lastInboundTime,omitempty"`
@@ -36,7 +37,8 @@ type StoreStatusApplyConfiguration struct {
 	Enrolled *int32 `json:"enrolled,omitempty"`
 	// backlog is the number of SKUs whose shelf differs from what it should show.
 	Backlog *int32 `json:"backlog,omitempty"`
-	// lagSeconds is the age of the oldest difference in seconds; 0 when there is none.
+	// lagSeconds is the age of the oldest difference in seconds; 0 when there is
+	// none.
 	LagSeconds *int32 `json:"lagSeconds,omitempty"`
 	// conflicts is the number of open conflicts of this store.
 	Conflicts *int32 `json:"conflicts,omitempty"`

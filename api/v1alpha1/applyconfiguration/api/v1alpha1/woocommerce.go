@@ -11,19 +11,22 @@ import (
 //
 // WooCommerce says how a WooCommerce store's REST API is reached.
 type WooCommerceApplyConfiguration struct {
-	// url is the address of the shop, as its visitors type it, for example https://fr.example.com or
-	// https://example.com/shop. It must be absolute and hold no user, query or fragment. It begins with https://,
-	// or with http:// when `transport` is InsecureHTTP.
+	// url is the address of the shop, as its visitors type it, for example
+	// https://fr.example.com or https://example.com/shop. It must be absolute and
+	// hold no user, query or fragment. It begins with https://, or with http://
+	// when `transport` is InsecureHTTP.
 	URL *string `json:"url,omitempty"`
-	// transport is HTTPS or InsecureHTTP. When omitted it is HTTPS. InsecureHTTP sends the keys unencrypted and is
-	// meant for a shop inside the same private network.
+	// transport is HTTPS or InsecureHTTP. When omitted it is HTTPS. InsecureHTTP
+	// sends the keys unencrypted and is meant for a shop inside the same private
+	// network.
 	Transport *apiv1alpha1.Transport `json:"transport,omitempty"`
-	// credentialsSecretRef names the Secret with the store's REST keys under the keys `consumerKey` and
-	// `consumerSecret`. The REST key needs the permission Read/Write, and a user who may edit products and read
-	// orders. A changed Secret takes effect without a restart.
+	// credentialsSecretRef names the Secret with the store's REST keys under the
+	// keys `consumerKey` and `consumerSecret`. The REST key needs the permission
+	// Read/Write, and a user who may edit products and read orders. A changed
+	// Secret takes effect without a restart.
 	CredentialsSecretRef *LocalObjectReferenceApplyConfiguration `json:"credentialsSecretRef,omitempty"`
-	// caBundleSecretKeyRef names the PEM certificates to trust for this store instead of the system's. When omitted
-	// the system's are trusted.
+	// caBundleSecretKeyRef names the PEM certificates to trust for this store
+	// instead of the system's. When omitted the system's are trusted.
 	CABundleSecretKeyRef *SecretKeyReferenceApplyConfiguration `json:"caBundleSecretKeyRef,omitempty"`
 }
 
