@@ -52,8 +52,12 @@ func newServer(h http.Handler, log logr.Logger) *http.Server {
 	room := &crowd{max: maxConnections}
 	var mu sync.Mutex
 	inside := map[net.Conn]func(){}
+	// One request a connection at a time, so that the limits above hold for requests too.
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
 	return &http.Server{
 		Handler:           h,
+		Protocols:         &protocols,
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       requestTimeout,
 		WriteTimeout:      requestTimeout,
