@@ -462,3 +462,21 @@ func TestSamplesApplyTwice(t *testing.T) {
 		t.Errorf("applied %d sample objects of %s, want the topology, its children and their Secrets", applied, dir)
 	}
 }
+
+// TestCRDsStaySmall: client-side apply keeps a copy in an annotation of at most 256 KiB.
+func TestCRDsStaySmall(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"stocksynctopologies", "childstores"} {
+		file, err := apitest.ModuleFile("config", "crd", "bases", "stocksync.dev_"+name+".yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Size() > 200_000 {
+			t.Errorf("%s takes %d bytes, want at most 200000", name, info.Size())
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -47,7 +48,7 @@ type flags struct {
 }
 
 func main() {
-	f, err := parseFlags(os.Args[1:])
+	f, err := parseFlags(os.Args[1:], os.Stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return
 	}
@@ -63,9 +64,10 @@ func main() {
 	}
 }
 
-func parseFlags(arguments []string) (flags, error) {
+func parseFlags(arguments []string, help io.Writer) (flags, error) {
 	f := flags{}
 	set := flag.NewFlagSet("operator", flag.ContinueOnError)
+	set.SetOutput(help)
 	set.StringVar(&f.agentImage, "agent-image", "", "Image of the sync agents whose topology names none. Required.")
 	set.StringVar(&f.namespace, "namespace", os.Getenv("POD_NAMESPACE"),
 		"Namespace the operator's pod runs in, for leader election and the agents' NetworkPolicies; "+
