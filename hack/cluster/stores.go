@@ -28,6 +28,8 @@ type store struct {
 	Products       int
 	// Factor multiplies the quantities the store starts with, so that the stores differ before the first sync.
 	Factor string
+	// Slow makes the store take the time a small server takes, with the races that come of it.
+	Slow bool
 	// The REST key and the token of the simulator's own controls; made once, then kept in the cluster.
 	ConsumerKey, ConsumerSecret, AdminToken string
 }
@@ -35,7 +37,9 @@ type store struct {
 // stores are the demo's shops: a head office with the whole range, and two that sell it too.
 func stores() []store {
 	all := []store{
-		{ID: "hq", Name: "Head office", Factor: "1"}, {ID: "fr", Name: "Boutique FR", Factor: "0.5"}, {ID: "de", Name: "Laden DE", Factor: "2"},
+		{ID: "hq", Name: "Head office", Factor: "1"},
+		{ID: "fr", Name: "Boutique FR", Factor: "0.5", Slow: true},
+		{ID: "de", Name: "Laden DE", Factor: "2", Slow: true},
 	}
 	for i := range all {
 		all[i].Host = all[i].ID + ".stores.svc.cluster.local"

@@ -66,18 +66,21 @@ func openWorld(t *testing.T) *world {
 	return w
 }
 
-// pick gives each test a SKU of its own, with at least 20 units.
+// pick gives each test a SKU of its own, of which there is enough to sell.
 func (w *world) pick(t *testing.T, n int) (sku string, stock int) {
 	t.Helper()
-	if n >= len(w.skus) {
-		t.Fatalf("the shops have %d SKUs in common, the test wants number %d", len(w.skus), n)
+	for i := n; i < len(w.skus); i++ {
+		stock, err := w.hq.stock(t.Context(), w.skus[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if stock >= 40 {
+			w.everywhere(t, w.skus[i], stock)
+			return w.skus[i], stock
+		}
 	}
-	sku = w.skus[n]
-	if err := w.hq.edit(t.Context(), sku, 50+n); err != nil {
-		t.Fatal(err)
-	}
-	w.everywhere(t, sku, 50+n)
-	return sku, 50 + n
+	t.Fatalf("no SKU with 40 units from number %d of %d on", n, len(w.skus))
+	return "", 0
 }
 
 // settled is nil when the operator says that every store is ready and in sync.
@@ -102,13 +105,13 @@ func (w *world) settled(ctx context.Context) error {
 // everywhere waits until every shop shows the quantity, twice in a row, by its own REST API.
 func (w *world) everywhere(t *testing.T, sku string, want int) {
 	t.Helper()
-	w.eventuallyShown(t, sku, want, w.shops()...)
+	w.eventuallyShown(t, 30*time.Second, sku, want, w.shops()...)
 }
 
-func (w *world) eventuallyShown(t *testing.T, sku string, want int, shops ...*shop) {
+func (w *world) eventuallyShown(t *testing.T, limit time.Duration, sku string, want int, shops ...*shop) {
 	t.Helper()
 	right := 0
-	eventually(t, 30*time.Second, fmt.Sprintf("%s is %d in %d shops", sku, want, len(shops)), func() error {
+	eventually(t, limit, fmt.Sprintf("%s is %d in %d shops", sku, want, len(shops)), func() error {
 		for _, s := range shops {
 			got, err := s.stock(t.Context(), sku)
 			if err == nil && got != want {
