@@ -61,7 +61,7 @@ func newNamespace(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := cluster.Delete(context.Background(), ns); err != nil {
+		if err := client.IgnoreNotFound(cluster.Delete(context.Background(), ns)); err != nil {
 			t.Errorf("removing namespace %s: %v", ns.Name, err)
 		}
 	})

@@ -93,27 +93,7 @@ func TestEditAtHeadOffice(t *testing.T) {
 func TestStoreDownForAWhile(t *testing.T) {
 	w := openWorld(t)
 	sku, stock := w.pick(t, 40)
-	var service corev1.Service
-	if err := cluster.Get(t.Context(), client.ObjectKey{Namespace: "stores", Name: "fr"}, &service); err != nil {
-		t.Fatal(err)
-	}
-	up := service.Spec.Selector
-	point := func(selector map[string]string) {
-		t.Helper()
-		before := service.DeepCopy()
-		service.Spec.Selector = selector
-		if err := cluster.Patch(t.Context(), &service, client.MergeFromWithOptions(before)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	point(map[string]string{"app.kubernetes.io/name": "nobody"})
-	restored := false
-	t.Cleanup(func() {
-		if !restored {
-			t.Error("fr was left without a server")
-		}
-	})
-	w.fr.http.CloseIdleConnections()
+	up := w.fr.down(t)
 	if _, err := w.de.sell(t.Context(), sku, 4); err != nil {
 		t.Error(err)
 	}
@@ -126,8 +106,7 @@ func TestStoreDownForAWhile(t *testing.T) {
 	})
 	eventuallyChild(t, "fr", v1alpha1.ConditionConnected, metav1.ConditionFalse, "")
 	eventuallyChild(t, "de", v1alpha1.ConditionReady, metav1.ConditionTrue, "")
-	point(up)
-	restored = true
+	up()
 	w.everywhere(t, sku, stock-4)
 	eventuallyChild(t, "fr", v1alpha1.ConditionReady, metav1.ConditionTrue, "")
 	chs, err := childStore(t.Context(), "fr")

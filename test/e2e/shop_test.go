@@ -14,6 +14,8 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
+	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -79,16 +81,36 @@ func (s *shop) do(ctx context.Context, method, path string, query url.Values, bo
 	return s.send(ctx, authorize, method, "/wp-json/wc/v3/"+path, query, body, into)
 }
 
+// control uses the simulator's own controls.
+func (s *shop) control(ctx context.Context, method, path string, body any) error {
+	authorize := func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+s.admin) }
+	var answer struct{}
+	return s.send(ctx, authorize, method, "/__sim/"+path, nil, body, &answer)
+}
+
 // changeKey gives the shop's REST key another secret; the one before stops working.
 func (s *shop) changeKey(ctx context.Context, secret string) error {
-	authorize := func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+s.admin) }
 	keys := []any{map[string]any{"ConsumerKey": s.key, "ConsumerSecret": secret}}
-	var answer struct{}
-	if err := s.send(ctx, authorize, http.MethodPut, "/__sim/keys", nil, keys, &answer); err != nil {
+	if err := s.control(ctx, http.MethodPut, "keys", keys); err != nil {
 		return err
 	}
 	s.secret = secret
 	return nil
+}
+
+// down makes the shop's server drop every connection until up is called, at the latest at the test's end.
+func (s *shop) down(t *testing.T) (up func()) {
+	t.Helper()
+	if err := s.control(t.Context(), http.MethodPost, "faults", map[string]any{"kind": "cut-before"}); err != nil {
+		t.Fatal(err)
+	}
+	up = sync.OnceFunc(func() {
+		if err := s.control(context.Background(), http.MethodDelete, "faults", nil); err != nil {
+			t.Errorf("bringing %s up again: %v", s.id, err)
+		}
+	})
+	t.Cleanup(up)
+	return up
 }
 
 func (s *shop) send(ctx context.Context, authorize func(*http.Request), method, path string, query url.Values, body, into any) error {
