@@ -47,8 +47,8 @@ test-e2e: ## Run the end-to-end tests on a cluster made for them; KEEP_CLUSTER=1
 ##@ Build
 
 # What the images are called; pass others with `make docker-build deploy OPERATOR_IMAGE=... AGENT_IMAGE=...`.
-OPERATOR_IMAGE ?= stocksync/operator:dev
-AGENT_IMAGE ?= stocksync/agent:dev
+OPERATOR_IMAGE ?= stocksync.dev/operator:dev
+AGENT_IMAGE ?= stocksync.dev/agent:dev
 
 .PHONY: generate
 generate: manifests ## Make the generated Go code and docs/api.md anew.
@@ -78,7 +78,7 @@ install: ## Install the CRDs into the cluster of the current context.
 .PHONY: deploy
 deploy: ## Install the operator, with OPERATOR_IMAGE and AGENT_IMAGE.
 	kubectl kustomize config/default \
-		| sed -e 's|stocksync/operator:dev|$(OPERATOR_IMAGE)|' -e 's|stocksync/agent:dev|$(AGENT_IMAGE)|' \
+		| sed -e 's|stocksync.dev/operator:dev|$(OPERATOR_IMAGE)|' -e 's|stocksync.dev/agent:dev|$(AGENT_IMAGE)|' \
 		| kubectl apply --server-side -f -
 
 .PHONY: undeploy

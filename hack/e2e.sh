@@ -21,7 +21,8 @@ cluster stores
 cluster topology
 KUBECONFIG=$(cluster kubeconfig)
 E2E_AUDIT_LOG=$(cluster audit-log)
-export KUBECONFIG E2E_AUDIT_LOG
+PATH=$(cluster envtest-assets):$PATH # for its kubectl
+export KUBECONFIG E2E_AUDIT_LOG PATH
 if [[ -z $E2E_AUDIT_LOG ]]; then
   echo "left out: TestSettledWritesNothing, because this cluster's audit log cannot be read"
   set -- -skip TestSettledWritesNothing "$@"

@@ -66,10 +66,11 @@ func openWorld(t *testing.T) *world {
 	return w
 }
 
-// pick gives each test a SKU of its own, of which there is enough to sell.
+// pick gives each test a SKU of its own, of which there is enough to sell. n is below 50: the demo's quantities repeat
+// after as many SKUs.
 func (w *world) pick(t *testing.T, n int) (sku string, stock int) {
 	t.Helper()
-	for i := n; i < len(w.skus); i++ {
+	for i := n; i < len(w.skus); i += 50 {
 		stock, err := w.hq.stock(t.Context(), w.skus[i])
 		if err != nil {
 			t.Fatal(err)
