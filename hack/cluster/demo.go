@@ -31,8 +31,7 @@ func runDemo(ctx context.Context, c cluster) error {
 		{"a Kubernetes cluster", func() error { return c.up(ctx) }},
 		{"images", func() error { return load(ctx, c, nil) }},
 		{"the operator", func() error { return installOperator(ctx, c) }},
-		{"three shops: hq, fr and de", func() error { return upStores(ctx, c) }},
-		{"a topology: hq is the master, fr and de follow", func() error { return applyTopology(ctx, c) }},
+		{"three shops, hq, fr and de, each with a stock of its own", func() error { return upStores(ctx, c) }},
 	} {
 		fmt.Printf("\n==> %s\n", step.what)
 		if err := step.run(); err != nil {
@@ -48,8 +47,14 @@ func runDemo(ctx context.Context, c cluster) error {
 		return err
 	}
 	defer stop()
+	if _, err := printStock(ctx, shops); err != nil {
+		return err
+	}
 
-	fmt.Print("\n==> every shop is read and brought to the head office's stock\n")
+	fmt.Print("\n==> a topology: hq is the master, fr and de follow\n")
+	if err := applyTopology(ctx, c); err != nil {
+		return err
+	}
 	for _, object := range []string{"stocksynctopologies", "childstores"} {
 		if _, err := k.run(ctx, nil, "wait", "--namespace", "shops", "--for=condition=Ready", "--timeout=120s", "--all", object); err != nil {
 			return err
@@ -79,6 +84,12 @@ func runDemo(ctx context.Context, c cluster) error {
 	}
 
 	fmt.Print("\n==> kubectl get sst,chs --namespace shops\n")
+	// The operator writes numbers down every few seconds: wait for those after the sales.
+	for _, object := range []string{"childstores", "stocksynctopologies"} {
+		if _, err := k.run(ctx, nil, "wait", "--namespace", "shops", "--for=jsonpath={.status.backlog}=0", "--timeout=60s", "--all", object); err != nil {
+			return err
+		}
+	}
 	out, err := k.run(ctx, nil, "get", "sst,chs", "--namespace", "shops")
 	if err != nil {
 		return err
