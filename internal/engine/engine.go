@@ -195,7 +195,7 @@ type Tx interface {
 	// OrderLines are the known lines of one order, by line id.
 	OrderLines(store string, order int64) ([]stock.Line, error)
 	PutLine(store string, l stock.Line) error
-	// Lines are those of a product and its variations whose Created, Changed or Modified is not before since.
+	// Lines are those of a product and its variations whose Created or Modified is not before since.
 	Lines(store string, product int64, since time.Time) ([]stock.Line, error)
 
 	// NextAttempt returns an id never returned before; RaiseAttempt keeps later ones above id.

@@ -231,19 +231,22 @@ func (t *turn) order(o Order, horizon time.Time) error {
 func (t *turn) line(o Order, ol OrderLine, known map[int64]stock.Line, horizon time.Time) error {
 	was, ok := known[ol.ID]
 	l := stock.Line{Order: o.ID, Line: ol.ID, Ref: stock.Ref{Product: ol.Product, Variation: ol.Variation},
-		Units: ol.Units, Created: o.Created, Changed: o.Modified, Modified: o.Modified}
+		Units: ol.Units, Changes: was.Changes, Created: o.Created, Modified: o.Modified}
 	delta := ol.Units
 	switch {
 	case ok && was.Units == ol.Units:
 		if !o.Modified.After(was.Modified) {
 			return nil
 		}
-		l.Before, l.Changed, delta = was.Before, was.Changed, 0
+		delta = 0
 	case ok:
-		l.Before, delta = was.Units, ol.Units-was.Units
+		delta = ol.Units - was.Units
+		l.Changes = stock.Changed(was.Changes, stock.Change{At: o.Modified, Units: delta})
 	case o.Created.Before(horizon):
 		// Older than the first sweep looked: what it held before is not known, so it moves nothing.
-		l.Before, delta = ol.Units, 0
+		delta = 0
+	default:
+		l.Changes = []stock.Change{{At: o.Modified, Units: delta}}
 	}
 	if err := t.tx.PutLine(t.st.ID, l); err != nil || delta == 0 {
 		return err

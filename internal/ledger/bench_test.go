@@ -59,7 +59,7 @@ func sale(tx engine.Tx, pool, order int64, now time.Time) error {
 		return err
 	}
 	err = errors.Join(tx.PutPool(p),
-		tx.PutLine("store-0", stock.Line{Order: order, Line: 1, Ref: all[0].Ref, Units: 1, Created: now, Changed: now, Modified: now}),
+		tx.PutLine("store-0", stock.Line{Order: order, Line: 1, Ref: all[0].Ref, Units: 1, Created: now, Changes: []stock.Change{{At: now, Units: 1}}, Modified: now}),
 		tx.Append(stock.Entry{Kind: stock.Ordered, Store: "store-0", Pool: pool, SKU: p.SKU, Delta: -1, Evidence: "order 1", At: now}))
 	for i := range all {
 		if i == 0 {

@@ -115,7 +115,7 @@ func drawStep(t *rapid.T) step {
 		return func(tx engine.Tx) string { return answer(tx.DeletePlacement(store, pool)) }
 	case 8:
 		l := stock.Line{Order: genItem.Draw(t, "order"), Line: genItem.Draw(t, "line"), Ref: stock.Ref{Product: genItem.Draw(t, "product"), Variation: 2},
-			Units: genUnits.Draw(t, "units"), Before: 1, Created: genTime.Draw(t, "created"), Changed: genTime.Draw(t, "changed"), Modified: genTime.Draw(t, "modified")}
+			Units: genUnits.Draw(t, "units"), Created: genTime.Draw(t, "created"), Changes: []stock.Change{{At: genTime.Draw(t, "changed"), Units: 1}}, Modified: genTime.Draw(t, "modified")}
 		return func(tx engine.Tx) string { return answer(tx.PutLine(store, l)) }
 	case 9:
 		if rapid.IntRange(0, 5).Draw(t, "drop") == 0 {

@@ -124,7 +124,11 @@ func copyPlacement(p stock.Placement) stock.Placement {
 }
 
 func copyLine(l stock.Line) stock.Line {
-	l.Created, l.Changed, l.Modified = at(l.Created), at(l.Changed), at(l.Modified)
+	l.Created, l.Modified = at(l.Created), at(l.Modified)
+	l.Changes = clone(l.Changes)
+	for i := range l.Changes {
+		l.Changes[i].At = at(l.Changes[i].At)
+	}
 	return l
 }
 
@@ -142,13 +146,10 @@ func clone[T any](s []T) []T {
 
 // newest is the latest of a line's dates.
 func newest(l stock.Line) time.Time {
-	t := l.Created
-	for _, u := range []time.Time{l.Changed, l.Modified} {
-		if u.After(t) {
-			t = u
-		}
+	if l.Modified.After(l.Created) {
+		return l.Modified
 	}
-	return t
+	return l.Created
 }
 
 // pushable tells whether nothing on the placement's side keeps it from being pushed; its pool may.

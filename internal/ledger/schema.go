@@ -80,9 +80,8 @@ var migrations = [][]string{{
 		product   INTEGER NOT NULL,
 		variation INTEGER NOT NULL,
 		units     INTEGER NOT NULL,
-		before    INTEGER NOT NULL,
+		changes   TEXT NOT NULL,
 		created   INTEGER NOT NULL,
-		changed   INTEGER NOT NULL,
 		modified  INTEGER NOT NULL,
 		newest    INTEGER NOT NULL,
 		PRIMARY KEY (store, order_id, line_id)

@@ -298,14 +298,17 @@ func (tx *sqliteTx) Stats(store string) (engine.Stats, error) {
 	return st, err
 }
 
-const lineColumns = `order_id, line_id, product, variation, units, before, created, changed, modified`
+const lineColumns = `order_id, line_id, product, variation, units, changes, created, modified`
 
 func scanLine(from scanner) (stock.Line, error) {
 	var l stock.Line
-	var created, changed, modified int64
-	err := from.Scan(&l.Order, &l.Line, &l.Ref.Product, &l.Ref.Variation, &l.Units, &l.Before, &created, &changed, &modified)
-	l.Created, l.Changed, l.Modified = moment(created), moment(changed), moment(modified)
-	return l, err
+	var created, modified int64
+	var changes string
+	if err := from.Scan(&l.Order, &l.Line, &l.Ref.Product, &l.Ref.Variation, &l.Units, &changes, &created, &modified); err != nil {
+		return stock.Line{}, err
+	}
+	l.Created, l.Modified = moment(created), moment(modified)
+	return l, unpack(changes, &l.Changes)
 }
 
 // OrderLines implements [engine.Tx].
@@ -321,11 +324,16 @@ func (tx *sqliteTx) PutLine(store string, l stock.Line) error {
 	if err := tx.writable(); err != nil {
 		return err
 	}
-	return tx.s.exec(`INSERT INTO lines (store, `+lineColumns+`, newest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	l = copyLine(l)
+	changes, err := pack(l.Changes)
+	if err != nil {
+		return err
+	}
+	return tx.s.exec(`INSERT INTO lines (store, `+lineColumns+`, newest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (store, order_id, line_id) DO UPDATE SET product = excluded.product, variation = excluded.variation, units = excluded.units,
-			before = excluded.before, created = excluded.created, changed = excluded.changed, modified = excluded.modified, newest = excluded.newest`,
-		store, l.Order, l.Line, l.Ref.Product, l.Ref.Variation, l.Units, l.Before,
-		l.Created.UnixMicro(), l.Changed.UnixMicro(), l.Modified.UnixMicro(), newest(l).UnixMicro())
+			changes = excluded.changes, created = excluded.created, modified = excluded.modified, newest = excluded.newest`,
+		store, l.Order, l.Line, l.Ref.Product, l.Ref.Variation, l.Units, changes,
+		l.Created.UnixMicro(), l.Modified.UnixMicro(), newest(l).UnixMicro())
 }
 
 // Lines implements [engine.Tx].

@@ -3,6 +3,7 @@ package stock
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -29,11 +30,39 @@ const (
 type Line struct {
 	Order, Line int64
 	Ref         Ref
-	// Units held now, Before what was held until Changed.
-	Units, Before int64
-	// Created is the order's creation, Changed its modification time when Units took its value, Modified its
-	// newest modification time.
-	Created, Changed, Modified time.Time
+	// Units held now.
+	Units int64
+	// Changes are the last ways Units moved, oldest first; none for an order older than the first sweep.
+	Changes []Change
+	// Created is the order's creation, Modified its newest modification.
+	Created, Modified time.Time
+}
+
+// Change is one movement of an order line.
+type Change struct {
+	// At is the order's modification time when the movement was found, Units its size (a sale is positive).
+	At    time.Time `json:"at"`
+	Units int64     `json:"units"`
+}
+
+// maxChanges bounds what is remembered of one line: refunds come one by one.
+const maxChanges = 8
+
+// Changed adds a movement to a line's.
+func Changed(changes []Change, c Change) []Change {
+	changes = append(slices.Clone(changes), c)
+	return changes[max(0, len(changes)-maxChanges):]
+}
+
+// since is how many units moved after a time, whichever way.
+func (l Line) since(t time.Time) int64 {
+	units := int64(0)
+	for _, c := range l.Changes {
+		if c.At.After(t) {
+			units += max(c.Units, -c.Units)
+		}
+	}
+	return units
 }
 
 // Sample is a reading kept until an order sweep shows whether it is clean.
@@ -63,15 +92,19 @@ func (s *Sample) Clean(swept time.Time, lines []Line, taken int64) bool {
 	from, to := s.Window.From.Add(-guard), s.Window.To.Add(guard)
 	within := func(t time.Time) bool { return !t.Before(from) && !t.After(to) }
 	for _, l := range lines {
-		if within(l.Created) || within(l.Changed) || within(l.Modified) {
+		if within(l.Created) || within(l.Modified) {
 			return false
 		}
-		if l.Changed.After(to) {
-			if !l.Created.After(to) {
+		for _, c := range l.Changes {
+			switch {
+			case within(c.At):
+				return false
+			case c.At.After(to) && !l.Created.After(to):
 				// The line changed after the reading, and may have changed before too, unseen.
 				return false
+			case c.At.After(to):
+				taken -= c.Units
 			}
-			taken -= l.Units
 		}
 	}
 	s.Taken = taken
@@ -171,9 +204,7 @@ func enrol(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, k Kind,
 func (p *Placement) recovered(newest time.Time, lines []Line) []Entry {
 	units := int64(0)
 	for _, l := range lines {
-		if !later(l.Created, l.Changed).Before(newest.Add(-recoveryGuard)) {
-			units += max(l.Units, -l.Units, l.Before, -l.Before)
-		}
+		units += l.since(newest.Add(-recoveryGuard))
 	}
 	if units == 0 {
 		return nil
@@ -275,9 +306,7 @@ func (p *Placement) overwrote(pool *Pool, t Attempt, s Sample, lines []Line, pol
 	// An edit to the very same number looks alike, so what happened since is in doubt.
 	units := max(p.Contained-was, was-p.Contained) + max(t.Units, -t.Units)
 	for _, l := range lines {
-		if later(l.Created, l.Changed).After(p.UnansweredAt.Add(-Settle)) {
-			units += max(l.Units-l.Before, l.Before-l.Units)
-		}
+		units += l.since(p.UnansweredAt.Add(-Settle))
 	}
 	e := p.entry(Lost, units, fmt.Sprintf("a push of %+d, held up in the shop, wrote %d over everything since; the next push sets the shelf right", t.Units, s.Quantity))
 	e.Attempt, e.Conflict = t.ID, true
@@ -439,9 +468,7 @@ func (p *Placement) feed(pool *Pool, d int64, s Sample, lines []Line, now time.T
 		}
 	}
 	for _, l := range lines {
-		if later(l.Created, l.Changed).After(since) {
-			mark.Blur += max(l.Units, -l.Units, l.Before, -l.Before)
-		}
+		mark.Blur += l.since(since)
 	}
 	undone := 0
 	why := ""
@@ -475,53 +502,60 @@ func (e EditMark) near(o EditMark) bool {
 	return false
 }
 
-// change is one movement of an order line that a push may have overwritten.
-type change struct{ order, units int64 }
+// suspect is one movement of an order line that a push may have overwritten.
+type suspect struct {
+	order, units int64
+	at           time.Time
+}
 
-// racing are the changes of order lines that lie within a second of an answered push.
-func racing(pushes []PushMark, lines []Line) []change {
-	var out []change
-	at := func(t time.Time) bool {
+// racing are the movements of order lines that lie within a second of an answered push, newest first.
+func racing(pushes []PushMark, lines []Line) []suspect {
+	var out []suspect
+	hit := func(t time.Time) bool {
 		return slices.ContainsFunc(pushes, func(m PushMark) bool {
 			return !t.Before(m.From.Add(-near)) && !t.After(m.To.Add(near))
 		})
 	}
 	for _, l := range lines {
-		if l.Before == 0 {
-			// Taken at creation, or when it was paid: the sweep cannot tell.
-			if at(l.Created) || at(l.Changed) {
-				out = append(out, change{l.Order, l.Units})
+		for i, c := range l.Changes {
+			// Units first seen may have been taken at creation, or when the order was paid.
+			if hit(c.At) || (i == 0 && hit(l.Created)) {
+				out = append(out, suspect{l.Order, c.Units, c.At})
 			}
-			continue
-		}
-		if at(l.Created) {
-			out = append(out, change{l.Order, l.Before})
-		}
-		if at(l.Changed) {
-			out = append(out, change{l.Order, l.Units - l.Before})
 		}
 	}
-	slices.SortFunc(out, func(a, b change) int { return cmp.Compare(a.order, b.order) })
+	slices.SortFunc(out, func(a, b suspect) int { return cmp.Or(b.at.Compare(a.at), cmp.Compare(a.order, b.order)) })
 	return out
 }
 
-// subsetOf names orders whose changes add up to d. Few orders fit into seconds around pushes; past sixteen
-// the evidence would fit anything.
-func subsetOf(changes []change, d int64) (string, bool) {
-	if len(changes) > 16 {
-		return "", false
+// subsetOf names orders whose movements add up to d, the newest if there is a choice. It looks at sums, of
+// which there are few, not at subsets.
+func subsetOf(suspects []suspect, d int64) (string, bool) {
+	type way struct {
+		from int64
+		by   int
 	}
-	for mask := 1; mask < 1<<len(changes); mask++ {
-		sum, names := int64(0), []string{}
-		for i, c := range changes {
-			if mask>>i&1 == 1 {
-				sum += c.units
-				names = append(names, fmt.Sprintf("order %d (%+d)", c.order, -c.units))
+	ways := map[int64]way{0: {by: -1}}
+	for i, c := range suspects {
+		for _, sum := range slices.Sorted(maps.Keys(ways)) {
+			if next := sum + c.units; ways[sum].by < i {
+				if _, known := ways[next]; !known {
+					ways[next] = way{sum, i}
+				}
 			}
 		}
-		if sum == d {
-			return strings.Join(names, ", "), true
+		if _, ok := ways[d]; ok {
+			break
 		}
 	}
-	return "", false
+	if _, ok := ways[d]; !ok || d == 0 {
+		return "", false
+	}
+	var names []string
+	for sum := d; sum != 0; {
+		w := ways[sum]
+		names = append(names, fmt.Sprintf("order %d (%+d)", suspects[w.by].order, -suspects[w.by].units))
+		sum = w.from
+	}
+	return strings.Join(names, ", "), true
 }

@@ -11,8 +11,9 @@ import (
 const (
 	MaxAttempts   = 64
 	AttemptMemory = 21 * 24 * time.Hour
-	maxPushMarks  = 64
+	maxPushMarks  = 160
 	pushMemory    = 30 * time.Minute
+	agreedMemory  = 2 * time.Minute
 	slowPush      = 4 * time.Second
 )
 
@@ -42,7 +43,9 @@ func (p *Placement) merge(pool *Pool, r Reading, ledger string, pol Policy, now 
 	}
 	switch {
 	case p.Parted() == 0:
+		// The accounts agree, so nothing older can have been lost.
 		p.PartedSince = time.Time{}
+		p.Pushes = slices.DeleteFunc(p.Pushes, func(m PushMark) bool { return r.Window.From.Sub(m.To) > agreedMemory })
 	case p.PartedSince.IsZero():
 		p.PartedSince = now
 	}
