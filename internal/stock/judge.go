@@ -22,6 +22,8 @@ const (
 	near = time.Second
 	// feedWindow is how close in time edits must be to look like one feed.
 	feedWindow = time.Hour
+	// maxEdits bounds the edits remembered of one pool.
+	maxEdits = 64
 	// recoveryGuard is how much older than the newest push an order must be to have reached the other stores.
 	recoveryGuard = time.Minute
 )
@@ -54,11 +56,11 @@ func Changed(changes []Change, c Change) []Change {
 	return changes[max(0, len(changes)-maxChanges):]
 }
 
-// since is how many units moved after a time, whichever way.
+// since is how many units moved from a time on, whichever way.
 func (l Line) since(t time.Time) int64 {
 	units := int64(0)
 	for _, c := range l.Changes {
-		if c.At.After(t) {
+		if !c.At.Before(t) {
 			units += max(c.Units, -c.Units)
 		}
 	}
@@ -484,7 +486,7 @@ func (p *Placement) feed(pool *Pool, d int64, s Sample, lines []Line, now time.T
 		why = "edits keep undoing our pushes"
 	}
 	pool.Edits = append(pool.Edits, mark)
-	if len(pool.Edits) > maxPushMarks {
+	if len(pool.Edits) > maxEdits {
 		pool.Edits = pool.Edits[1:]
 	}
 	return why

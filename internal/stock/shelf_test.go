@@ -161,11 +161,11 @@ func (s *shelf) order(id, units int64) []stock.Entry {
 	delta := units
 	i := slices.IndexFunc(s.lines, func(l stock.Line) bool { return l.Order == id })
 	if i < 0 {
-		s.lines = append(s.lines, stock.Line{Order: id, Line: id, Ref: s.p.Ref, Units: units, Created: *s.now, Changed: *s.now, Modified: *s.now})
+		s.lines = append(s.lines, stock.Line{Order: id, Line: id, Ref: s.p.Ref, Units: units, Changes: []stock.Change{{At: *s.now, Units: units}}, Created: *s.now, Modified: *s.now})
 	} else {
 		l := &s.lines[i]
 		delta = units - l.Units
-		l.Before, l.Units, l.Changed, l.Modified = l.Units, units, *s.now, *s.now
+		l.Units, l.Modified, l.Changes = units, *s.now, stock.Changed(l.Changes, stock.Change{At: *s.now, Units: delta})
 	}
 	return s.step("order", func() []stock.Entry {
 		return stock.Order(s.pool, &s.p, delta, s.pol, fmt.Sprintf("order %d", id))
