@@ -310,6 +310,13 @@ func (t *turn) save(pool stock.Pool, p stock.Placement, entries []stock.Entry) e
 		if e.At.IsZero() {
 			e.At = t.now
 		}
+		if e.Kind == stock.Baselined && e.Conflict {
+			told, err := t.enrolmentTold()
+			if err != nil {
+				return err
+			}
+			e.Conflict = !told
+		}
 		if err := t.tx.Append(e); err != nil {
 			return err
 		}
@@ -330,6 +337,20 @@ func (t *turn) save(pool stock.Pool, p stock.Placement, entries []stock.Entry) e
 		return err
 	}
 	return t.replan(pool, nil)
+}
+
+// enrolmentTold tells whether a row about this store's enrolment was written lately: one row stands for the
+// store, and the history names each SKU whose number was another.
+func (t *turn) enrolmentTold() (bool, error) {
+	const name = "enrolment told"
+	was, err := t.tx.Value(t.st.ID, name)
+	if err != nil {
+		return false, err
+	}
+	if at, err := time.Parse(time.RFC3339, was); err == nil && t.now.Sub(at) < time.Hour {
+		return true, nil
+	}
+	return false, t.tx.SetValue(t.st.ID, name, t.now.UTC().Format(time.RFC3339))
 }
 
 // replan brings the plan of every placement of a pool up to date, after change was made to each.

@@ -124,6 +124,9 @@ func Judge(pool *Pool, p *Placement, samples []Sample, lines []Line, pol Policy,
 	}
 	last := samples[len(samples)-1]
 	switch {
+	case !p.Enrolled && !pool.Set && !pol.Master:
+		// A child has nothing to be compared with before the master's number is known.
+		return nil, false
 	case !p.Enrolled:
 		return enrol(pool, p, last, lines, pol, Baselined, ""), true
 	case p.Restored:

@@ -62,16 +62,17 @@ func TestNoPoolMovesBeforeItIsSet(t *testing.T) {
 	t.Parallel()
 	pool := &stock.Pool{ID: 1}
 	child := newShelf(t, pool, "fr", stock.Policy{}, 5)
-	child.one(child.enrol(), stock.Baselined, false)
-	child.sell(1, 2)
-	if pool.Units != 0 || pool.Set || child.p.Todo != 0 {
-		t.Fatalf("pool %+v, to do %+d: only the master sets it", pool, child.p.Todo)
+	child.none(child.enrol())
+	if pool.Units != 0 || pool.Set || child.p.Enrolled || child.p.Todo != 0 {
+		t.Fatalf("pool %+v, child %+v: only the master sets it", pool, child.p)
 	}
 	hq := newShelf(t, pool, "hq", stock.Policy{Master: true}, 20)
 	e := hq.one(hq.enrol(), stock.Baselined, false)
-	child.check("the pool was set")
-	if pool.Units != 20 || !pool.Set || e.Delta != 20 || child.p.Todo != 17 {
-		t.Fatalf("pool %+v, entry %+v, child's to do %+d", pool, e, child.p.Todo)
+	if pool.Units != 20 || !pool.Set || e.Delta != 20 {
+		t.Fatalf("pool %+v, entry %+v", pool, e)
+	}
+	if e := child.one(child.enrol(), stock.Baselined, true); e.Units != 15 || child.p.Todo != 15 {
+		t.Fatalf("entry %+v, child's to do %+d", e, child.p.Todo)
 	}
 }
 
