@@ -420,7 +420,11 @@ func part(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, knownOrd
 	racing := racing(p.Pushes, lines)
 	if orders, ok := subsetOf(racing, d); ok {
 		p.Contained += d
-		e := p.entry(Lost, d, fmt.Sprintf("a push overwrote %s; the next push sets the shelf right", orders))
+		// Another explanation would be off by no more than what the orders in question moved.
+		e := p.entry(Lost, 0, fmt.Sprintf("a push overwrote %s; the next push sets the shelf right", orders))
+		for _, c := range racing {
+			e.Units += max(c.units, -c.units)
+		}
 		e.Conflict = true
 		e.Delta = p.recount(pool, pol)
 		return []Entry{e}, true
