@@ -425,6 +425,9 @@ func part(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, knownOrd
 		for _, c := range racing {
 			e.Units += max(c.units, -c.units)
 		}
+		if d < 0 {
+			e.Units = -e.Units
+		}
 		e.Conflict = true
 		e.Delta = p.recount(pool, pol)
 		return []Entry{e}, true
