@@ -796,6 +796,27 @@ func TestAFeedStopsTheSKU(t *testing.T) {
 		fr.sell(1, 3)
 		fr.one(fr.prove(), stock.Feed, true)
 	})
+	t.Run("a push long before the edit is none of it", func(t *testing.T) {
+		t.Parallel()
+		hq := master(t, 20)
+		fr := hq.child("fr", stock.Policy{}, 20)
+		fr.sell(1, 1) // the accounts were apart for a moment, and agreed again
+		fr.read()
+		fr.pass(10 * time.Second)
+		hq.check("sold elsewhere")
+		hq.push()
+		hq.lift(5)
+		fr.check("more")
+		fr.push()
+		hq.push()
+		hq.pass(10 * time.Minute)
+		hq.one(setTo(hq, 50), stock.Edited, false)
+		fr.check("more")
+		fr.one(setTo(fr, 55), stock.Edited, false)
+		if hq.pool.Stopped != "" {
+			t.Fatalf("stopped: %s", hq.pool.Stopped)
+		}
+	})
 	t.Run("other numbers are two people at work", func(t *testing.T) {
 		t.Parallel()
 		hq := master(t, 20)

@@ -109,6 +109,11 @@ func TestAnAnswerWithoutOurMarkerProvesNothing(t *testing.T) {
 	if !s.p.Undecided || s.p.Contained != 20 || s.p.Attempts[0].State != stock.Seen || stock.MayPush(*s.pool, s.p) {
 		t.Fatalf("placement %+v: the push must be proved first", s.p)
 	}
+	s.mark(a) // it was a cache: the marker is no news, and no sign of a backup
+	s.read()
+	if s.p.Restored {
+		t.Fatalf("placement %+v", s.p)
+	}
 	s.one(s.once(), stock.Arrived, false)
 	s.wants(25, 25)
 }
@@ -254,6 +259,14 @@ func TestBegin(t *testing.T) {
 	}
 }
 
+func TestBeginSparesAnAttemptUnderJudgement(t *testing.T) {
+	t.Parallel()
+	p := stock.Placement{Known: [stock.Slots]int64{10, 51, 52, 53}, Attempts: []stock.Attempt{{ID: 10, Slot: 0, State: stock.Seen}}}
+	if a := stock.Begin(&p, 60, noon); a.Slot != 1 {
+		t.Fatalf("took slot %d, want 1", a.Slot)
+	}
+}
+
 func TestBeginTakesTheSlotLongestSettled(t *testing.T) {
 	t.Parallel()
 	s := master(t, 20)
@@ -332,7 +345,7 @@ func TestAKeyThatMayNotReadOrdersCountsByQuantity(t *testing.T) {
 	s.quantity -= 3
 	s.one(s.read(), stock.Read, false)
 	s.wants(17, 17)
-	s.quantity += 2
+	s.quantity += 7
 	s.one(s.read(), stock.Read, false)
-	s.wants(19, 19)
+	s.wants(24, 24)
 }
