@@ -29,6 +29,8 @@ func TestClean(t *testing.T) {
 		{"made just before, changed since", at(11), []stock.Line{{Units: 2, Changes: moved(at(5), 2), Created: at(0), Modified: at(5)}}, false, 0},
 		{"changed long ago, touched in the window", at(11), []stock.Line{{Units: 2, Changes: moved(old, 2), Created: old, Modified: at(0.5)}}, false, 0},
 		{"changed long ago, touched later", at(11), []stock.Line{{Units: 2, Changes: moved(old, 2), Created: old, Modified: at(9)}}, true, 10},
+		{"changed in the window, touched later", at(11), []stock.Line{{Units: 2, Changes: moved(at(0.5), 2), Created: old, Modified: at(9)}}, false, 0},
+		{"made just after", at(11), []stock.Line{{Units: 2, Changes: moved(at(3), 2), Created: at(3), Modified: at(3)}}, false, 0},
 		{"made after: not taken yet", at(11), []stock.Line{{Units: 2, Changes: moved(at(3.1), 2), Created: at(3.1), Modified: at(3.1)}}, true, 8},
 		{"made and changed after", at(11), []stock.Line{{Units: 3, Changes: moved(at(4.5), 5, at(6), -2), Created: at(4), Modified: at(6)}}, true, 7},
 		{"known before, changed after: what it held then is not known", at(11), []stock.Line{{Units: 1, Changes: moved(old, 2, at(4), -1), Created: old, Modified: at(4)}}, false, 0},
@@ -50,6 +52,11 @@ func TestNothingIsJudgedWithoutSamples(t *testing.T) {
 	s.none(s.judge())
 	if s.p.Enrolled {
 		t.Fatal("a sample that no sweep confirmed gave a baseline")
+	}
+	s.p.Blocked = "Unmanaged"
+	s.pass(1)
+	if s.none(s.judge()); s.p.Enrolled {
+		t.Fatal("an item that does not manage its stock was enrolled")
 	}
 }
 
@@ -185,6 +192,17 @@ func TestOneAnswerFits(t *testing.T) {
 			t.Fatalf("attempts %+v", s.p.Attempts)
 		}
 	})
+	t.Run("one that was not seen explains nothing", func(t *testing.T) {
+		t.Parallel()
+		s := master(t, 20)
+		s.lift(5)
+		s.send()
+		s.pool.Units -= 3
+		s.check("less")
+		s.unanswered()
+		s.quantity = 25
+		s.one(s.prove(), stock.Unclear, true)
+	})
 	t.Run("measured against accounts that were apart before", func(t *testing.T) {
 		t.Parallel()
 		s := master(t, 20)
@@ -238,8 +256,23 @@ func TestWhatFitsNothingIsTheLowestStockAndARow(t *testing.T) {
 	if !strings.Contains(e.Evidence, "1 (+5)") {
 		t.Fatalf("evidence %q does not name the push", e.Evidence)
 	}
+	if s.p.Attempts[0].State != stock.Void {
+		t.Fatalf("attempt %+v: it may still land", s.p.Attempts[0])
+	}
 	s.settle()
 	s.wants(23, 23)
+}
+
+func TestTheLowestStockMayBeThatOfTheOrders(t *testing.T) {
+	t.Parallel()
+	s := master(t, 20)
+	s.lift(5)
+	s.unanswered()
+	s.quantity = 23
+	s.order(1, 9)
+	if e := s.one(s.prove(), stock.Unclear, true); s.pool.Units != 16 || e.Units != 3+9+5 {
+		t.Fatalf("pool %d, entry %+v", s.pool.Units, e)
+	}
 }
 
 func TestWhatFitsSeveralIsTheLowestStockAndARow(t *testing.T) {
@@ -280,8 +313,11 @@ func TestAPushHeldUpInTheShopLandsOverEverythingSince(t *testing.T) {
 		s.quantity--
 		s.pass(stock.Settle)
 		e := s.one(s.judge(), stock.Lost, true)
-		if e.Attempt != a.ID || e.Units < 3 || s.p.Undecided || len(s.p.Attempts) != 0 {
+		if e.Attempt != a.ID || s.p.Undecided || len(s.p.Attempts) != 0 {
 			t.Fatalf("entry %+v, placement %+v", e, s.p)
+		}
+		if want := int64(8 + 5 + 3 + 1); e.Units != want { // S, the push, and the orders since
+			t.Fatalf("the row says %d units are in doubt, want %d", e.Units, want)
 		}
 		s.read()
 		s.settle()
@@ -351,6 +387,26 @@ func TestAVoidOrOverwrittenPushThatLandsAfterAllIsCounted(t *testing.T) {
 		s.settle()
 		s.wants(24, 24)
 	})
+	t.Run("another number is another thing", func(t *testing.T) {
+		t.Parallel()
+		s := master(t, 20)
+		s.lift(5)
+		s.unanswered()
+		s.one(s.once(), stock.Voided, true)
+		s.read()
+		s.settle()
+		s.sell(1, 1)
+		s.quantity += 4
+		s.one(s.prove(), stock.Edited, true)
+	})
+	t.Run("one whose marker was never seen is not taken for held up", func(t *testing.T) {
+		t.Parallel()
+		s := master(t, 20)
+		s.lift(5)
+		s.send()
+		s.quantity = 5 // what it asks for, on an empty shelf
+		s.one(s.prove(), stock.Edited, false)
+	})
 	t.Run("overwritten", func(t *testing.T) {
 		t.Parallel()
 		s := master(t, 20)
@@ -391,6 +447,7 @@ func TestASaleThatAPushOverwroteIsRepairedWithEvidence(t *testing.T) {
 		{"a sale a second before", 2, -time.Second, stock.Lost},
 		{"a sale a second after", 2, time.Second, stock.Lost},
 		{"a sale two seconds before is none of it", 2, -2 * time.Second, stock.Edited},
+		{"a sale two seconds after is none of it", 2, 2 * time.Second, stock.Edited},
 		{"other units are none of it", 3, 0, stock.Edited},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -416,6 +473,26 @@ func TestASaleThatAPushOverwroteIsRepairedWithEvidence(t *testing.T) {
 			s.wants(23, 25)
 			s.settle()
 			s.wants(23, 23)
+		})
+	}
+}
+
+func TestAnOrderIsEvidenceByItsCreationOrByItsPayment(t *testing.T) {
+	t.Parallel()
+	for name, date := range map[string]func(*stock.Line, time.Time){
+		"made in the push, paid later":       func(l *stock.Line, at time.Time) { l.Changes[0].At = at.Add(time.Minute) },
+		"made long before, paid in the push": func(l *stock.Line, at time.Time) { l.Created = at.Add(-time.Minute) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := master(t, 20)
+			s.lift(5)
+			s.pass(10 * time.Minute)
+			s.push()
+			s.order(7, 2)
+			date(&s.lines[0], *s.now)
+			s.pass(2 * time.Minute)
+			s.one(s.prove(), stock.Lost, true)
 		})
 	}
 }
@@ -556,6 +633,21 @@ func TestAnEditIsJudgedOnProofOnly(t *testing.T) {
 	s.wants(27, 27)
 }
 
+func TestSamplesOfARestoredShopProveNoEdit(t *testing.T) {
+	t.Parallel()
+	s := master(t, 20)
+	s.quantity += 6
+	s.pass(20 * time.Second)
+	s.read()
+	s.pass(6 * time.Second)
+	s.read()
+	for i := range s.samples {
+		s.samples[i].Older = true
+	}
+	s.pass(stock.Settle)
+	s.none(s.judge())
+}
+
 func TestAccountsThatAgreedAtTheReadingAreNotApart(t *testing.T) {
 	t.Parallel()
 	s := master(t, 20)
@@ -652,7 +744,11 @@ func TestARestoredShopKeepsThePool(t *testing.T) {
 	s.read()
 	s.none(s.once()) // one sample is no proof
 	s.pass(10 * time.Second)
+	s.quantity++ // still being put back: two that disagree are none either
 	s.read()
+	s.pass(stock.Settle)
+	s.none(s.judge())
+	s.quantity--
 	s.sell(2, 1) // a sale while it is judged
 	s.pass(20 * time.Second)
 	s.read()
@@ -751,6 +847,18 @@ func TestALostLedgerKnowsItsOwnMarkers(t *testing.T) {
 				t.Fatalf("placement %+v: the markers are ours", s.p)
 			}
 		})
+	}
+}
+
+func TestAnItemEnrolledAnewIsNoLostLedger(t *testing.T) {
+	t.Parallel()
+	s := master(t, 20)
+	s.lift(5)
+	s.push()
+	s.sell(1, 2)
+	s.p.Disenroll("")
+	if entries := s.enrol(); len(entries) != 1 {
+		t.Fatalf("entries %+v", entries)
 	}
 }
 
@@ -862,6 +970,34 @@ func TestAFeedStopsTheSKU(t *testing.T) {
 		fr.one(setTo(fr, 20), stock.Feed, true)
 		if hq.pool.Stopped != "edits keep undoing our pushes" {
 			t.Fatalf("stopped: %q", hq.pool.Stopped)
+		}
+	})
+	undo := func(s *shelf) []stock.Entry {
+		s.lift(2)
+		s.push()
+		s.pass(time.Minute)
+		return setTo(s, s.quantity-2)
+	}
+	t.Run("an undone push in each of two stores is chance", func(t *testing.T) {
+		t.Parallel()
+		hq := master(t, 20)
+		fr := hq.child("fr", stock.Policy{BufferUnits: 5}, 15)
+		undo(hq)
+		fr.check("edited")
+		fr.settle()
+		undo(fr)
+		if hq.pool.Stopped != "" {
+			t.Fatalf("stopped: %s", hq.pool.Stopped)
+		}
+	})
+	t.Run("an undone push and another edit are chance too", func(t *testing.T) {
+		t.Parallel()
+		hq := master(t, 20)
+		undo(hq)
+		hq.pass(time.Minute)
+		setTo(hq, 70)
+		if hq.pool.Stopped != "" || len(hq.pool.Edits) != 2 || !hq.pool.Edits[0].Undid || hq.pool.Edits[1].Undid {
+			t.Fatalf("stopped: %s, edits %+v", hq.pool.Stopped, hq.pool.Edits)
 		}
 	})
 	t.Run("a stopped SKU is counted all the same", func(t *testing.T) {

@@ -154,6 +154,25 @@ func TestTheReadingThatFirstShowsAnUnansweredMarkerIsNotMerged(t *testing.T) {
 	}
 }
 
+func TestAnAnswerThatShowsALatePushKeepsTheAccountsTogether(t *testing.T) {
+	t.Parallel()
+	s := master(t, 20)
+	s.lift(5)
+	late := s.send()
+	b := s.send()
+	s.mark(late)
+	s.write(late)
+	s.mark(b)
+	s.write(b)
+	s.one(s.answer(b), stock.Pushed, false)
+	if !s.p.Undecided || s.p.Parted() != 0 {
+		t.Fatalf("accounts apart by %+d, placement %+v", s.p.Parted(), s.p)
+	}
+	s.one(s.once(), stock.Arrived, false)
+	s.settle()
+	s.wants(25, 25)
+}
+
 func TestAMarkerOfAnotherItemIsNotOurs(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*stock.Marker){
