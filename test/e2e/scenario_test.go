@@ -244,6 +244,55 @@ func TestChildRemovedAndAdded(t *testing.T) {
 	eventuallyChild(t, "de", v1alpha1.ConditionReady, metav1.ConditionTrue, "")
 }
 
+// With an address the shops can reach, each of them gets webhooks; without one they are taken away again.
+func TestWebhooks(t *testing.T) {
+	w := openWorld(t)
+	sku, stock := w.pick(t, 39)
+	publish := func(ctx context.Context, address string) {
+		t.Helper()
+		sst := &v1alpha1.StockSyncTopology{}
+		if err := cluster.Get(ctx, client.ObjectKey{Namespace: namespace, Name: topology}, sst); err != nil {
+			t.Fatal(err)
+		}
+		before := sst.DeepCopy()
+		sst.Spec.PublicURL = address
+		if err := cluster.Patch(ctx, sst, client.MergeFrom(before)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ours := func(want bool) {
+		t.Helper()
+		eventually(t, 60*time.Second, fmt.Sprintf("webhooks in the shops: %t", want), func() error {
+			for _, s := range w.shops() {
+				hooks, err := s.webhooks(t.Context())
+				if err != nil {
+					return err
+				}
+				if (len(hooks) > 0) != want {
+					return notYet("%s has %d webhooks", s.id, len(hooks))
+				}
+				for _, h := range hooks {
+					if h.Status != "active" || !strings.HasSuffix(h.DeliveryURL, "/webhooks/woocommerce/"+s.id) || !strings.HasPrefix(h.Topic, "product.") && h.Topic != "action.woocommerce_updated_product_stock" {
+						t.Fatalf("%s: webhook is %+v", s.id, h)
+					}
+				}
+			}
+			return nil
+		})
+	}
+	publish(t.Context(), "http://emea-agent-public.shops.svc.cluster.local:8080")
+	t.Cleanup(func() { publish(context.Background(), "") })
+	ours(true)
+	eventuallyChild(t, "fr", v1alpha1.ConditionHintsAvailable, metav1.ConditionTrue, v1alpha1.ReasonWebhooksActive)
+	if _, err := w.fr.sell(t.Context(), sku, 2); err != nil {
+		t.Fatal(err)
+	}
+	w.everywhere(t, sku, stock-2)
+	publish(t.Context(), "")
+	ours(false)
+	eventuallyChild(t, "fr", v1alpha1.ConditionHintsAvailable, metav1.ConditionFalse, v1alpha1.ReasonPollingOnly)
+}
+
 // The ledger's volume is lost while people buy: either the count is right, or a conflict says that it may not be.
 func TestVolumeLostUnderLoad(t *testing.T) {
 	w := openWorld(t)

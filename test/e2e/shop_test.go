@@ -221,6 +221,18 @@ func (s *shop) refund(ctx context.Context, o order, n int) error {
 	}, &answer)
 }
 
+// webhook is what the tests read of one.
+type webhook struct {
+	Status      string `json:"status"`
+	Topic       string `json:"topic"`
+	DeliveryURL string `json:"delivery_url"`
+}
+
+func (s *shop) webhooks(ctx context.Context) ([]webhook, error) {
+	var found []webhook
+	return found, s.do(ctx, http.MethodGet, "webhooks", nil, nil, &found)
+}
+
 // edit types a quantity, as a person does in the shop's administration.
 func (s *shop) edit(ctx context.Context, sku string, quantity int) error {
 	p, err := s.product(ctx, sku)
