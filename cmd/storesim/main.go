@@ -56,6 +56,7 @@ Flags:
 
 type config struct {
 	listen, name, homeURL, version string
+	cert, key                      string
 	products                       int
 	factor                         float64
 	offset                         time.Duration
@@ -73,7 +74,9 @@ func parse(args []string, out io.Writer) (config, error) {
 	flags.SetOutput(out)
 	flags.StringVar(&c.listen, "listen", "127.0.0.1:8080", "address and port to listen on")
 	flags.StringVar(&c.name, "name", "Store", "title of the shop")
-	flags.StringVar(&c.homeURL, "home-url", "", "the site's own address as visitors see it, without a slash at the end (default http:// and the listen address)")
+	flags.StringVar(&c.homeURL, "home-url", "", "the site's own address as visitors see it, without a slash at the end (default http:// or https:// and the listen address)")
+	flags.StringVar(&c.cert, "tls-cert", "", "PEM file with the certificate, to speak https; without it plain http, as behind a web server that ends TLS")
+	flags.StringVar(&c.key, "tls-key", "", "PEM file with its key")
 	flags.IntVar(&c.products, "seed-products", 20, "number of simple products to start with, SKU-0001 and so on; some others come with them")
 	flags.Float64Var(&c.factor, "quantity-factor", 1, "multiplies the starting quantities, so that stores differ")
 	flags.DurationVar(&c.offset, "site-offset", 2*time.Hour, "the site's offset from UTC")
@@ -105,6 +108,8 @@ func parse(args []string, out io.Writer) (config, error) {
 		return c, fmt.Errorf("--site-offset must be less than a day, not %v", c.offset)
 	case c.homeURL != "" && !strings.HasPrefix(c.homeURL, "http://") && !strings.HasPrefix(c.homeURL, "https://"):
 		return c, fmt.Errorf("--home-url must start with http:// or https://, not %q", c.homeURL)
+	case (c.cert == "") != (c.key == ""):
+		return c, errors.New("--tls-cert and --tls-key must be given together, or neither")
 	case c.interval <= 0:
 		return c, fmt.Errorf("--webhook-interval must be above zero, not %v", c.interval)
 	}
@@ -134,6 +139,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, out io.
 	}
 	if c.homeURL == "" {
 		c.homeURL = "http://" + listener.Addr().String()
+		if c.cert != "" {
+			c.homeURL = "https://" + listener.Addr().String()
+		}
 	}
 	options := woocommerce.Options{
 		Name: c.name, HomeURL: strings.TrimSuffix(c.homeURL, "/"), Location: time.FixedZone("site", int(c.offset.Seconds())),
@@ -152,7 +160,13 @@ func run(ctx context.Context, args []string, getenv func(string) string, out io.
 
 	server := &http.Server{Handler: store.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	go func() {
+		if c.cert != "" {
+			served <- server.ServeTLS(listener, c.cert, c.key)
+			return
+		}
+		served <- server.Serve(listener)
+	}()
 	cron := make(chan struct{})
 	cronCtx, stopCron := context.WithCancel(ctx)
 	go func() { defer close(cron); _ = store.Run(cronCtx) }()

@@ -104,6 +104,8 @@ func TestUsage(t *testing.T) {
 		"above zero":           {"--webhook-interval", "0s"},
 		"cannot listen":        {"--listen", "256.0.0.1:1"},
 		"must start with http": {"--home-url", "shop.example"},
+		"together, or neither": {"--tls-cert", "shop.crt"},
+		"shop.crt":             {"--listen", "127.0.0.1:0", "--tls-cert", "shop.crt", "--tls-key", "shop.key"},
 		"not defined":          {"--consumer-secret", "x"},
 	} {
 		if err := run(t.Context(), args, env(nil), io.Discard); err == nil || !strings.Contains(err.Error(), want) {
