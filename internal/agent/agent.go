@@ -30,9 +30,10 @@ const (
 	pruneEvery      = 24 * time.Hour
 	firstPrune      = 10 * time.Minute
 	// statusFor is how long a status is served again; lookEvery is how often what Observe would change is
-	// counted, which takes a look at every placement.
+	// counted, which takes a look at every placement; lookSoon while catalogues are still being read.
 	statusFor = time.Second
 	lookEvery = 30 * time.Second
+	lookSoon  = 2 * time.Second
 	// stopWithin bounds how long requests under way are waited for at the end.
 	stopWithin = 5 * time.Second
 )
@@ -232,14 +233,18 @@ func (a *Agent) look(ctx context.Context) {
 		a.mu.Lock()
 		conf := a.conf
 		a.mu.Unlock()
-		previews, err := a.lookAhead(ctx, conf)
+		previews, all, err := a.lookAhead(ctx, conf)
 		if err != nil && ctx.Err() == nil {
 			a.log.Error(err, "the ledger could not be read for mode Observe")
 		}
 		a.mu.Lock()
 		a.previews = previews
 		a.mu.Unlock()
-		a.looking.Wait(ctx, a.clock.Now().Add(lookEvery))
+		wait := lookEvery
+		if !all {
+			wait = lookSoon
+		}
+		a.looking.Wait(ctx, a.clock.Now().Add(wait))
 	}
 }
 
@@ -485,23 +490,37 @@ func (a *Agent) Status(ctx context.Context) (agentapi.Status, error) {
 	return s, nil
 }
 
-// lookAhead finds what the stores in mode Observe show otherwise than they would in Sync.
-func (a *Agent) lookAhead(ctx context.Context, conf Config) (map[string]preview, error) {
-	out := map[string]preview{}
-	err := a.ledger.View(ctx, func(tx engine.Tx) error {
+// lookAhead finds what the stores in mode Observe show otherwise than they would in Sync. Before its catalogue
+// and the master's were read to their end, nothing can be said of a store; all tells that there is no such one.
+func (a *Agent) lookAhead(ctx context.Context, conf Config) (out map[string]preview, all bool, err error) {
+	states, err := a.engine.Status(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	scanned := map[string]bool{}
+	for _, s := range states {
+		scanned[s.StoreID] = s.Scanned
+	}
+	err = a.ledger.View(ctx, func(tx engine.Tx) error {
+		out, all = map[string]preview{}, true
 		for _, st := range conf.Stores {
 			if st.Mode != engine.Observe || st.Settings == nil {
+				continue
+			}
+			if !scanned[st.ID] || !scanned[conf.Stores[0].ID] {
+				all = false
 				continue
 			}
 			p, err := previewOf(tx, st.ID, conf.Stores[0].ID, st.Settings.Policy)
 			if err != nil {
 				return err
 			}
+			p.known = true
 			out[st.ID] = p
 		}
 		return nil
 	})
-	return out, err
+	return out, all, err
 }
 
 // ready tells whether the configuration is loaded and the ledger answers.

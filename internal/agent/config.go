@@ -267,7 +267,8 @@ func (b *builder) store(d document, id string, mode v1alpha1.Mode, w *v1alpha1.W
 		out.SecretName = w.CredentialsSecretRef.Name
 		value := func(secret, key string) string {
 			v, bad := b.value(secret, key)
-			if bad != "" && secret != "" {
+			// One missing Secret is one message, however many keys it should have held.
+			if bad != "" && secret != "" && !slices.Contains(found, bad) {
 				found = append(found, bad)
 			}
 			return v

@@ -140,10 +140,12 @@ func (v view) inSync() statement {
 		return unknown(v1alpha1.ReasonPending, "the shop did not answer since the agent started"+v.why())
 	case !v.state.Scanned:
 		return unknown(v1alpha1.ReasonEnrolling, "the shop's catalogue was not read to its end yet")
+	case v.store.Mode == engine.Observe && !v.preview.known:
+		return unknown(v1alpha1.ReasonEnrolling, "what mode Sync would change is not counted yet")
 	case v.store.Mode == engine.Observe && v.preview.differ > 0:
-		return no(v1alpha1.ReasonLagObjectiveExceeded, fmt.Sprintf("%s another number than it should; nothing is written in mode Observe", count(v.preview.differ, "SKU shows", "SKUs show")))
+		return no(v1alpha1.ReasonLagObjectiveExceeded, fmt.Sprintf("%s another number than mode Sync would give; nothing is written in mode Observe", count(v.preview.differ, "SKU shows", "SKUs show")))
 	case v.lag() > v.objective:
-		return no(v1alpha1.ReasonLagObjectiveExceeded, fmt.Sprintf("%s not what it should, the oldest for longer than %s%s", count(s.Backlog, "SKU shows", "SKUs show"), v.objective, v.why()))
+		return no(v1alpha1.ReasonLagObjectiveExceeded, fmt.Sprintf("%s another number than wanted, the oldest for longer than %s%s", count(s.Backlog, "SKU shows", "SKUs show"), v.objective, v.why()))
 	case v.store.Mode == engine.Sync && s.Enrolled == 0 && s.Placements > 0:
 		return unknown(v1alpha1.ReasonEnrolling, "the first readings wait for the orders that belong to them")
 	case s.Conflicts > 0:
@@ -249,6 +251,8 @@ func later(a, b time.Time) time.Time {
 // preview is what a store in mode Observe shows otherwise than it would in Sync, where nothing is enrolled
 // that could tell.
 type preview struct {
+	// known: it was looked for, in whole catalogues.
+	known  bool
 	differ int
 	worst  []agentapi.Mismatch
 }

@@ -124,9 +124,10 @@ func TestConditions(t *testing.T) {
 		{"stopped SKUs", func(v *view) { v.state.Stats.Stopped = 2 }, v1alpha1.ConditionInSync, "False", v1alpha1.ReasonSKUsStopped,
 			[]string{"2 SKUs are stopped", "agent conflicts list", "agent conflicts resolve SKU UNITS"}},
 		{"conflicts", func(v *view) { v.state.Stats.Conflicts = 1 }, v1alpha1.ConditionInSync, "True", v1alpha1.ReasonConflicts, []string{"1 conflict is open"}},
-		{"observe would change", func(v *view) { v.store.Mode, v.preview.differ = engine.Observe, 4 }, v1alpha1.ConditionInSync, "False", v1alpha1.ReasonLagObjectiveExceeded,
+		{"observe would change", func(v *view) { v.store.Mode, v.preview = engine.Observe, preview{known: true, differ: 4} }, v1alpha1.ConditionInSync, "False", v1alpha1.ReasonLagObjectiveExceeded,
 			[]string{"4 SKUs show another number", "Observe"}},
-		{"observe would change nothing", func(v *view) { v.store.Mode, v.state.Stats.Enrolled = engine.Observe, 0 }, v1alpha1.ConditionInSync, "True", v1alpha1.ReasonInSync, nil},
+		{"observe would change nothing", func(v *view) { v.store.Mode, v.state.Stats.Enrolled, v.preview.known = engine.Observe, 0, true }, v1alpha1.ConditionInSync, "True", v1alpha1.ReasonInSync, nil},
+		{"observe has not looked yet", func(v *view) { v.store.Mode = engine.Observe }, v1alpha1.ConditionInSync, "Unknown", v1alpha1.ReasonEnrolling, nil},
 	} {
 		t.Run(tc.name+" "+tc.condition, func(t *testing.T) {
 			t.Parallel()
