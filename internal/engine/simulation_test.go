@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -84,6 +85,8 @@ type world struct {
 	// unknowable are units per item whose change left no evidence anywhere.
 	unknowable map[int64]int64
 	tell       bool
+	// open makes an empty ledger.
+	open func() books
 }
 
 type write struct {
@@ -96,7 +99,7 @@ type write struct {
 type agent struct {
 	w        *world
 	ledgerID string
-	ledger   *ledger.Memory
+	ledger   books
 	engine   *engine.Engine
 	cancel   context.CancelFunc
 	ctx      context.Context
@@ -104,14 +107,21 @@ type agent struct {
 	stores   []string
 }
 
+// books is a ledger that can be looked into.
+type books interface {
+	engine.Ledger
+	History(ctx context.Context, pool int64, limit int) ([]ledger.Row, error)
+	Conflicts(ctx context.Context) ([]ledger.Row, error)
+}
+
 // fenced refuses a dead process's writes.
 type fenced struct {
-	*ledger.Memory
+	books
 	a *agent
 }
 
 func (f fenced) Update(_ context.Context, fn func(engine.Tx) error) error {
-	return f.Memory.Update(f.a.ctx, fn)
+	return f.books.Update(f.a.ctx, fn)
 }
 
 func (w *world) between(a, b time.Duration) time.Duration {
@@ -151,10 +161,10 @@ func newWorld(t testing.TB, seed uint64, st story) *world {
 	return w
 }
 
-func (w *world) boot(ledgerID string, mem *ledger.Memory, stores []string) *agent {
-	a := &agent{w: w, ledgerID: ledgerID, ledger: mem, stores: stores}
+func (w *world) boot(ledgerID string, b books, stores []string) *agent {
+	a := &agent{w: w, ledgerID: ledgerID, ledger: b, stores: stores}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
-	a.engine = engine.New(fenced{mem, a}, ledgerID, clock{w.sched, a}, logr.Discard())
+	a.engine = engine.New(fenced{b, a}, ledgerID, clock{w.sched, a}, logr.Discard())
 	a.configure(stores)
 	a.engine.Start(a.ctx)
 	w.agents = append(w.agents, a)
@@ -223,7 +233,7 @@ func (w *world) play() *agent {
 		late = stores[len(stores)-1]
 		stores = stores[:len(stores)-1]
 	}
-	a := w.boot(ledgerID, ledger.NewMemory(), stores)
+	a := w.boot(ledgerID, w.open(), stores)
 	w.run(start.Add(70 * time.Second))
 	w.faults = w.story.faults
 	end := w.now.Add(10 * time.Minute)
@@ -232,12 +242,12 @@ func (w *world) play() *agent {
 			w.shoppers(s, w.now, end)
 		}
 	}
-	reboot := func(mem *ledger.Memory) {
+	reboot := func(b books) {
 		if a.ctx.Err() != nil {
 			return
 		}
 		a.crash()
-		w.after(w.between(time.Second, 30*time.Second), func() { a = w.boot(ledgerID, mem, stores) })
+		w.after(w.between(time.Second, 30*time.Second), func() { a = w.boot(ledgerID, b, stores) })
 	}
 	configure := func(ids []string) {
 		stores = ids
@@ -251,7 +261,7 @@ func (w *world) play() *agent {
 		}
 	}
 	if w.story.lose {
-		w.at(w.now.Add(w.between(time.Minute, 8*time.Minute)), func() { w.met["ledger lost"]++; reboot(ledger.NewMemory()) })
+		w.at(w.now.Add(w.between(time.Minute, 8*time.Minute)), func() { w.met["ledger lost"]++; reboot(w.open()) })
 	}
 	if w.story.restore {
 		s := w.shops[w.rng.IntN(len(w.shops))]
@@ -262,7 +272,7 @@ func (w *world) play() *agent {
 	if w.story.twins {
 		w.at(w.now.Add(w.between(0, 5*time.Minute)), func() {
 			w.met["second agent"]++
-			w.boot("00000000000000000000000000000002", ledger.NewMemory(), a.stores)
+			w.boot("00000000000000000000000000000002", w.open(), a.stores)
 		})
 	}
 	if w.story.feeds {
@@ -462,8 +472,11 @@ func (w *world) check(a *agent) verdict {
 	return v
 }
 
-func simulate(t testing.TB, seed uint64, st story) (verdict, map[string]int) {
+func inMemory() books { return ledger.NewMemory() }
+
+func simulate(t testing.TB, seed uint64, st story, open func() books) (verdict, map[string]int) {
 	w := newWorld(t, seed, st)
+	w.open = open
 	a := w.play()
 	v := w.check(a)
 	if w.tell {
@@ -525,7 +538,7 @@ func TestSimulation(t *testing.T) {
 			for range max(1, runtime.GOMAXPROCS(0)/2) {
 				wg.Go(func() {
 					for seed := range todo {
-						v, m := simulate(t, seed, st)
+						v, m := simulate(t, seed, st, inMemory)
 						mu.Lock()
 						for k, n := range m {
 							met[k] += n
@@ -550,6 +563,28 @@ func TestSimulation(t *testing.T) {
 			}
 			t.Logf("%d seeds, %d own changes, %.1f conflict rows per 1,000, %d silent errors; met: %s",
 				last-first+1, sales, 1000*float64(conflicts)/float64(max(1, sales)), failed, strings.Join(counts, ", "))
+		})
+	}
+}
+
+// TestSimulationOnDisk runs two worlds on the ledger of the product; crashes and all.
+func TestSimulationOnDisk(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"crash", "everything"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			st := stories[slices.IndexFunc(stories, func(s story) bool { return s.name == name })]
+			v, _ := simulate(t, 3, st, func() books {
+				l, err := ledger.Open(t.Context(), filepath.Join(t.TempDir(), "ledger.db"), ledger.Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = l.Close() })
+				return l
+			})
+			if len(v.silent) > 0 {
+				t.Error(strings.Join(v.silent, "\n"))
+			}
 		})
 	}
 }
