@@ -144,7 +144,7 @@ func (t *turn) sample(before, p stock.Placement, item Item, w stock.Window) {
 		return
 	}
 	if p.Restless() && (p.Enrolled || t.st.Mode == Sync) {
-		s := stock.SampleOf(p, stock.Reading{Quantity: item.Quantity, Markers: item.Markers, Window: w})
+		s := stock.SampleOf(p, stock.Reading{Quantity: item.Quantity, Markers: item.Markers, Window: w}, t.e.ledgerID)
 		t.out.samples[p.Pool] = &s
 	}
 }

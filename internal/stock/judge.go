@@ -78,8 +78,13 @@ type Sample struct {
 	Taken int64
 }
 
-// SampleOf keeps a reading as a sample.
-func SampleOf(p Placement, r Reading) Sample {
+// SampleOf keeps a reading as a sample, with those of its markers that ledger wrote on this very item.
+func SampleOf(p Placement, r Reading, ledger string) Sample {
+	for slot, m := range r.Markers {
+		if p.attemptOf(m, ledger) == 0 {
+			r.Markers[slot] = Marker{}
+		}
+	}
 	return Sample{Reading: r, Contained: p.Contained, Older: p.Restored}
 }
 
@@ -168,7 +173,6 @@ func enrol(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, k Kind,
 	p.Contained, p.Baseline, p.Counted = s.Quantity, s.Taken, 0
 	p.Enrolled, p.Undecided, p.Restored, p.Pushes = true, false, false, nil
 	p.Quantity = s.Quantity
-	p.Known = [Slots]int64{}
 	for i := range p.Attempts {
 		if p.Attempts[i].State == Seen {
 			p.Attempts[i].State = Void
@@ -176,10 +180,8 @@ func enrol(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, k Kind,
 	}
 	var newest time.Time
 	for slot, m := range s.Markers {
-		if m.Store == p.Store && m.Product == p.Ref.Object() {
-			p.Known[slot] = m.Attempt
-			newest = later(newest, m.At)
-		}
+		p.Known[slot] = m.Attempt
+		newest = later(newest, m.At)
 	}
 	e := p.entry(k, 0, why)
 	e.Quantity, e.At = s.Quantity, s.Window.To

@@ -850,6 +850,23 @@ func TestALostLedgerKnowsItsOwnMarkers(t *testing.T) {
 	}
 }
 
+func TestABaselineKnowsOnlyMarkersOfOurOwn(t *testing.T) {
+	t.Parallel()
+	for name, m := range map[string]stock.Marker{
+		"another ledger's":       {Ledger: "ledger-b", Pool: 1, Store: "hq", Product: 7, Attempt: 4, At: noon},
+		"a duplicated product's": {Ledger: ours, Pool: 1, Store: "hq", Product: 8, Attempt: 4, At: noon},
+	} {
+		s := newShelf(t, &stock.Pool{ID: 1}, "hq", stock.Policy{Master: true}, 20)
+		s.markers[2] = m
+		s.order(1, 1)
+		s.enrol()
+		s.none(s.read())
+		if s.p.Restored || s.p.Known != [stock.Slots]int64{} {
+			t.Errorf("%s marker: known %v, the shop looks restored: %v", name, s.p.Known, s.p.Restored)
+		}
+	}
+}
+
 func TestAnItemEnrolledAnewIsNoLostLedger(t *testing.T) {
 	t.Parallel()
 	s := master(t, 20)

@@ -151,7 +151,7 @@ func (s *shelf) sample(before stock.Placement, r stock.Reading) {
 	case before.Undecided != s.p.Undecided || before.Restored != s.p.Restored:
 		s.samples = nil
 	case s.p.Restless():
-		s.samples = append(s.samples, stock.SampleOf(s.p, r))
+		s.samples = append(s.samples, stock.SampleOf(s.p, r, ours))
 	}
 }
 
