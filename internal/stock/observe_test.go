@@ -368,3 +368,42 @@ func TestAKeyThatMayNotReadOrdersCountsByQuantity(t *testing.T) {
 	s.one(s.read(), stock.Read, false)
 	s.wants(24, 24)
 }
+
+func TestAKeyThatMayNotReadOrdersJudgesNothing(t *testing.T) {
+	t.Parallel()
+	t.Run("a sale is not undone as an edit", func(t *testing.T) {
+		t.Parallel()
+		s := master(t, 20)
+		s.pol.OrdersUnreadable, s.pol.Revert = true, true
+		s.quantity -= 3
+		s.read()
+		s.none(s.prove())
+		s.wants(17, 17)
+		if s.p.Todo != 0 || s.p.Restless() {
+			t.Fatalf("to do %+d, restless %v", s.p.Todo, s.p.Restless())
+		}
+	})
+	t.Run("two stores that sell at once are no feed", func(t *testing.T) {
+		t.Parallel()
+		hq := master(t, 20)
+		fr := hq.child("fr", stock.Policy{OrdersUnreadable: true}, 20)
+		hq.pol.OrdersUnreadable = true
+		hq.quantity--
+		fr.quantity--
+		hq.prove()
+		fr.prove()
+		if hq.pool.Stopped != "" || hq.pool.Units != 18 {
+			t.Fatalf("pool %+v", hq.pool)
+		}
+	})
+	t.Run("an unanswered push is still decided", func(t *testing.T) {
+		t.Parallel()
+		s := master(t, 20)
+		s.pol.OrdersUnreadable = true
+		s.lift(5)
+		a := s.unanswered()
+		s.write(a)
+		s.one(s.once(), stock.Arrived, false)
+		s.wants(25, 25)
+	})
+}

@@ -286,7 +286,9 @@ func (p *Placement) recount(pool *Pool, pol Policy) int64 {
 	c := min(p.ByQuantity(), p.ByOrders())
 	switch {
 	case pol.OrdersUnreadable:
+		// Nothing tells an edit from a sale: the accounts never part, and nothing is judged.
 		c = p.ByQuantity()
+		p.Baseline = c + p.Taken
 	case p.Undecided || p.Restored:
 		c = p.ByOrders()
 	}
