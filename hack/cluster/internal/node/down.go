@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -21,7 +22,7 @@ func (n *Node) Down(ctx context.Context) error {
 	defer cancel()
 	procs := n.processes()
 	if _, err := os.Stat(n.path("run")); errors.Is(err, os.ErrNotExist) {
-		return n.networkDown(ctx) // not even started
+		return errors.Join(n.stopShims(), n.networkDown(ctx)) // not even started
 	}
 	n.say("stopping")
 	if err := procs.Stop(ctx, 5*time.Second, clients...); err != nil {
@@ -34,6 +35,9 @@ func (n *Node) Down(ctx context.Context) error {
 		return err
 	}
 	if err := procs.Stop(ctx, 5*time.Second, stores...); err != nil {
+		return err
+	}
+	if err := n.stopShims(); err != nil {
 		return err
 	}
 	if err := n.unmount(); err != nil {
@@ -84,6 +88,53 @@ func (n *Node) removePods(ctx context.Context) error {
 		return err
 	}
 	return removeNetworkResults(ids)
+}
+
+// stopShims ends what containerd starts for each pod and, now and then, leaves behind.
+func (n *Node) stopShims() error {
+	for try := range 20 {
+		pids, err := n.shims()
+		if err != nil || len(pids) == 0 {
+			return err
+		}
+		signal := syscall.SIGTERM // on which a shim also removes its socket
+		if try >= 10 {
+			signal = syscall.SIGKILL
+		}
+		for _, pid := range pids {
+			if err := syscall.Kill(pid, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
+				return fmt.Errorf("ending pid %d, a containerd shim: %w", pid, err)
+			}
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return errors.New("containerd's shims do not end")
+}
+
+// shims lists the processes that were given the address of our containerd.
+func (n *Node) shims() ([]int, error) {
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			continue // ended meanwhile
+		}
+		args := strings.Split(string(b), "\x00")
+		i := slices.Index(args, "-address")
+		if !strings.HasPrefix(filepath.Base(args[0]), "containerd-shim") || i < 0 || i+1 >= len(args) || args[i+1] != n.ContainerdSocket() {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err != nil {
+			return nil, err
+		}
+		pids = append(pids, pid)
+	}
+	return pids, nil
 }
 
 // podNamespaces names the network namespaces of the containers that still exist. A pod's interfaces go with its namespace.
