@@ -450,7 +450,7 @@ func (w *world) check(a *agent) verdict {
 			w.met["stopped SKU"]++
 			continue
 		}
-		if w.fed[object] {
+		if w.fed[object] && w.unknowable[object] == 0 {
 			v.silent = append(v.silent, fmt.Sprintf("%s: a feed wrote it in several shops and nobody was told", sku))
 			continue
 		}

@@ -422,14 +422,7 @@ func part(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, knownOrd
 	racing := racing(p.Pushes, lines)
 	if orders, ok := subsetOf(racing, d); ok {
 		p.Contained += d
-		// Another explanation would be off by no more than what the orders in question moved.
-		e := p.entry(Lost, 0, fmt.Sprintf("a push overwrote %s; the next push sets the shelf right", orders))
-		for _, c := range racing {
-			e.Units += max(c.units, -c.units)
-		}
-		if d < 0 {
-			e.Units = -e.Units
-		}
+		e := p.entry(Lost, doubt(d, racing), fmt.Sprintf("a push overwrote %s; the next push sets the shelf right", orders))
 		e.Conflict = true
 		e.Delta = p.recount(pool, pol)
 		return []Entry{e}, true
@@ -446,7 +439,7 @@ func part(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, knownOrd
 	e := p.entry(Edited, d, fmt.Sprintf("the quantity moved by %+d beyond what orders moved", d))
 	switch {
 	case len(racing) > 0:
-		e.Conflict = true
+		e.Units, e.Conflict = doubt(d, racing), true
 		e.Evidence += "; orders lay within a second of a push"
 	case !p.UnansweredAt.IsZero() && now.Sub(p.UnansweredAt) < pushMemory:
 		e.Conflict = true
@@ -540,6 +533,19 @@ func racing(pushes []PushMark, lines []Line) []suspect {
 	}
 	slices.SortFunc(out, func(a, b suspect) int { return cmp.Or(b.at.Compare(a.at), cmp.Compare(a.order, b.order)) })
 	return out
+}
+
+// doubt is what a judgement of d may be wrong by where orders raced a push: as much as all of them moved.
+func doubt(d int64, racing []suspect) int64 {
+	units := max(d, -d)
+	moved := int64(0)
+	for _, c := range racing {
+		moved += max(c.units, -c.units)
+	}
+	if d < 0 {
+		return -max(units, moved)
+	}
+	return max(units, moved)
 }
 
 // subsetOf names orders whose movements add up to d, the newest if there is a choice. It looks at sums, of

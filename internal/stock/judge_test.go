@@ -462,7 +462,7 @@ func TestASaleThatAPushOverwroteIsRepairedWithEvidence(t *testing.T) {
 			s.quantity -= c.units - 2 // two of its units were overwritten
 			e := s.one(s.prove(), c.kind, c.kind == stock.Lost || c.off == 0)
 			if c.kind == stock.Edited {
-				if e.Units != 2 {
+				if e.Units != 3 {
 					t.Fatalf("entry %+v", e)
 				}
 				return
