@@ -18,15 +18,17 @@ import (
 const (
 	// orderHistory is how far back the first order sweep looks.
 	orderHistory = 30 * 24 * time.Hour
-	// overlap is how far behind the last poll a cursor stays: the modification date is written before the
-	// quantity, and order lines behind the stock.
-	overlap      = time.Minute
-	rescanEvery  = time.Hour
-	pendingEvery = 30 * time.Second
-	firstBackoff = time.Second
-	maxBackoff   = 5 * time.Minute
-	maxSamples   = 8
-	idle         = time.Hour
+	// An order's units are written behind the stock, by seconds where plugins are slow; a product's date before
+	// its quantity, by milliseconds, or by the time a write is held up, and those items are read anyway. So far
+	// behind the last poll the cursors stay.
+	orderOverlap   = time.Minute
+	productOverlap = 10 * time.Second
+	rescanEvery    = time.Hour
+	pendingEvery   = 30 * time.Second
+	firstBackoff   = time.Second
+	maxBackoff     = 5 * time.Minute
+	maxSamples     = 8
+	idle           = time.Hour
 )
 
 // lane is the loop of one store: it alone speaks to the store, one request at a time, so no store can hold
@@ -57,6 +59,8 @@ type lane struct {
 	retryAt   time.Time
 	failures  int
 	sweptAt   time.Time
+	// sweepAgain is the earliest time for the next sweep that is not part of a poll, on our clock.
+	sweepAgain time.Time
 }
 
 type catalogueScan struct {
@@ -165,6 +169,13 @@ func (l *lane) step(ctx context.Context, st Store) (time.Time, error) {
 		return time.Time{}, l.readPending(ctx, st)
 	}
 	return earlier(earlier(earlier(next, l.nextPoll), l.nextPend), l.catalogue.next), nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -282,11 +293,11 @@ func (l *lane) poll(ctx context.Context, st Store) error {
 		return err
 	}
 	if since.IsZero() {
-		since = began.Add(-overlap)
+		since = began.Add(-productOverlap)
 	}
 	var first time.Time
 	for cursor := ""; ; {
-		page, err := st.Driver.Modified(ctx, since.Add(-overlap), cursor)
+		page, err := st.Driver.Modified(ctx, since.Add(-productOverlap), cursor)
 		if err != nil {
 			return err
 		}

@@ -11,6 +11,9 @@ import (
 	"stocksync.dev/stocksync/internal/stock"
 )
 
+// sweepMargin covers the second that a store's Date is cut to, and the time a request takes.
+const sweepMargin = 2 * time.Second
+
 // evidenceSpan is how far back order lines are looked up when samples are judged.
 const evidenceSpan = time.Hour
 
@@ -75,7 +78,7 @@ func (l *lane) sweepDue() time.Time {
 	for _, kept := range l.samples {
 		for _, s := range kept {
 			if !l.judged(s) {
-				due = earlier(due, s.Window.To.Add(stock.Settle+time.Second))
+				due = earlier(due, s.Window.To.Add(stock.Settle+sweepMargin))
 				break
 			}
 		}
@@ -83,7 +86,8 @@ func (l *lane) sweepDue() time.Time {
 	if due.IsZero() {
 		return due
 	}
-	return due.Add(-l.skew())
+	// A sweep that came a moment too early is not repeated at once.
+	return later(due.Add(-l.skew()), l.sweepAgain)
 }
 
 // sweepAndJudge reads the orders that changed, then judges the samples that are old enough.
@@ -152,7 +156,7 @@ func (l *lane) sweep(ctx context.Context, st Store, trashed bool) error {
 	}
 	var began time.Time
 	for cursor := ""; ; {
-		page, err := st.Driver.Orders(ctx, OrderQuery{Since: since.Add(-overlap), Trashed: trashed, Cursor: cursor})
+		page, err := st.Driver.Orders(ctx, OrderQuery{Since: since.Add(-orderOverlap), Trashed: trashed, Cursor: cursor})
 		if err != nil {
 			return err
 		}
@@ -168,7 +172,7 @@ func (l *lane) sweep(ctx context.Context, st Store, trashed bool) error {
 		}
 	}
 	if !trashed {
-		l.sweptAt = began
+		l.sweptAt, l.sweepAgain = began, l.e.clock.Now().Add(sweepMargin)
 	}
 	return l.setCursor(ctx, st, name, began)
 }
