@@ -189,7 +189,7 @@ func earlier(a, b time.Time) time.Time {
 // the attempts a crash left open: they are looked at before anything is pushed.
 func (l *lane) start(ctx context.Context, st Store) error {
 	if err := l.sweep(ctx, st, false); err != nil {
-		if err := l.unreadable(err); err != nil {
+		if err := l.unreadable(ctx, st, err); err != nil {
 			return err
 		}
 	}

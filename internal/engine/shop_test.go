@@ -21,6 +21,8 @@ type shop struct {
 	orders map[int64]*order
 	nextID int64
 	down   bool
+	// blind refuses to list orders: the key may not read them.
+	blind bool
 	// own are the changes the shop made by itself, the truth the pool is compared with.
 	own []change
 	// slowLines delays `_reduced_stock` by this much.
@@ -235,6 +237,9 @@ func (l *link) Read(ctx context.Context, refs []stock.Ref) (engine.Page, error) 
 
 func (l *link) Orders(ctx context.Context, q engine.OrderQuery) (engine.OrderPage, error) {
 	var page engine.OrderPage
+	if l.s.blind {
+		return page, &engine.Fault{Reason: engine.ReasonOrdersUnreadable, Message: "the key may not read orders"}
+	}
 	w, err := l.call(ctx, false, func(reply func()) {
 		var ids []int64
 		for id, o := range l.s.orders {

@@ -96,7 +96,7 @@ func (l *lane) sweepAndJudge(ctx context.Context, st Store) error {
 		return l.judge(ctx, st)
 	}
 	if err := l.sweep(ctx, st, false); err != nil {
-		return l.unreadable(err)
+		return l.unreadable(ctx, st, err)
 	}
 	if len(l.samples) == 0 {
 		return nil
@@ -118,10 +118,21 @@ func (l *lane) sweepAndJudge(ctx context.Context, st Store) error {
 }
 
 // unreadable goes on without orders where the key may not read them: c = o, and nothing can be proved. A new
-// configuration tries again.
-func (l *lane) unreadable(err error) error {
+// configuration tries again; what it then finds was counted by quantity.
+func (l *lane) unreadable(ctx context.Context, st Store, err error) error {
 	var f *Fault
 	if !errors.As(err, &f) || f.Reason != ReasonOrdersUnreadable {
+		return err
+	}
+	err = l.e.ledger.Update(ctx, func(tx Tx) error {
+		for _, name := range []string{valueOrders, valueTrashed} {
+			if err := tx.SetValue(st.ID, unread+name, "yes"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	l.e.mu.Lock()
@@ -133,11 +144,19 @@ func (l *lane) unreadable(err error) error {
 // sweep reads orders modified since the cursor, which stays a minute behind: the units of a line are written
 // after the stock, by seconds where plugins are slow.
 func (l *lane) sweep(ctx context.Context, st Store, trashed bool) error {
-	name := "orders"
+	name := valueOrders
 	if trashed {
-		name = "trashed orders"
+		name = valueTrashed
 	}
 	since, err := l.cursor(ctx, st, name)
+	if err != nil {
+		return err
+	}
+	err = l.e.ledger.View(ctx, func(tx Tx) error {
+		counted, err := tx.Value(st.ID, unread+name)
+		st.Policy.OrdersUnreadable = st.Policy.OrdersUnreadable || counted != ""
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -174,8 +193,18 @@ func (l *lane) sweep(ctx context.Context, st Store, trashed bool) error {
 	if !trashed {
 		l.sweptAt, l.sweepAgain = began, l.e.clock.Now().Add(sweepMargin)
 	}
-	return l.setCursor(ctx, st, name, began)
+	if err := l.setCursor(ctx, st, name, began); err != nil || !st.Policy.OrdersUnreadable {
+		return err
+	}
+	return l.e.ledger.Update(ctx, func(tx Tx) error { return tx.SetValue(st.ID, unread+name, "") })
 }
+
+// The cursors of the two sweeps, and what stands before their names while orders could not be read.
+const (
+	valueOrders  = "orders"
+	valueTrashed = "trashed orders"
+	unread       = "unread "
+)
 
 // orders takes in a page of orders in one ledger transaction.
 func (l *lane) orders(ctx context.Context, st Store, page OrderPage, horizon time.Time) error {
