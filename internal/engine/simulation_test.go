@@ -131,10 +131,37 @@ func (w *world) roll(p float64) bool { return p > 0 && w.rng.Float64() < p }
 
 // meet counts that a fault met a state.
 func (w *world) meet(what string, s *shop) {
-	w.met[what]++
+	w.met[what+" × "+w.state(s)]++
 	if w.tell {
 		fmt.Printf("%s %-12s %s\n", w.now.Format("15:04:05.000"), what, s.id)
 	}
+}
+
+// state names what the newest agent that is up is busy with at a shop: the most delicate of its placements.
+func (w *world) state(s *shop) string {
+	names := []string{"settled", "push due", "unanswered push", "accounts apart", "new", "under judgement", "looks restored"}
+	worst := 0
+	for _, a := range slices.Backward(w.agents) {
+		if a.ctx.Err() != nil {
+			continue
+		}
+		_ = a.ledger.View(context.Background(), func(tx engine.Tx) error {
+			all, err := tx.StorePlacements(s.id, 0, 0)
+			if len(all) == 0 {
+				worst = max(worst, 4)
+			}
+			for _, p := range all {
+				for i, is := range []bool{true, p.Todo != 0, len(p.Attempts) > 0, p.Enrolled && p.Parted() != 0, !p.Enrolled, p.Undecided, p.Restored} {
+					if is {
+						worst = max(worst, i)
+					}
+				}
+			}
+			return err
+		})
+		return names[worst]
+	}
+	return "no agent"
 }
 
 const firstObject = 100
@@ -564,10 +591,10 @@ func TestSimulation(t *testing.T) {
 			wg.Wait()
 			var counts []string
 			for _, k := range slices.Sorted(maps.Keys(met)) {
-				counts = append(counts, fmt.Sprintf("%s %d", k, met[k]))
+				counts = append(counts, fmt.Sprintf("    %6d %s", met[k], k))
 			}
-			t.Logf("%d seeds, %d own changes, %.1f conflict rows per 1,000, %d silent errors; met: %s",
-				last-first+1, sales, 1000*float64(conflicts)/float64(max(1, sales)), failed, strings.Join(counts, ", "))
+			t.Logf("%d seeds, %d own changes, %.1f conflict rows per 1,000, %d silent errors; what met which state:\n%s",
+				last-first+1, sales, 1000*float64(conflicts)/float64(max(1, sales)), failed, strings.Join(counts, "\n"))
 		})
 	}
 }
