@@ -40,9 +40,50 @@ cluster-load: ## Make the images of this checkout and load them into the cluster
 
 ##@ Test
 
+.PHONY: test
+test: ## Run all tests: unit, property, simulation, API server and, where a cluster can be run, end to end.
+	@hack/test.sh
+
+.PHONY: soak
+soak: ## Run 10,000 seeds of the simulation (SEEDS=...) on all cores, and print what they met.
+	go test -c -o bin/engine.test ./internal/engine
+	cd internal/engine && ../../bin/engine.test -test.run '^TestSimulation$$' -test.v -test.timeout 6h -seeds $(or $(SEEDS),10000)
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for 10 s, or FUZZTIME=5m.
+	@hack/fuzz.sh
+
 .PHONY: test-e2e
 test-e2e: ## Run the end-to-end tests on a cluster made for them; KEEP_CLUSTER=1 leaves it up.
 	@hack/e2e.sh
+
+##@ Code
+
+# golangci-lint is built from its module, outside the checkout so that every checkout shares it.
+LINT := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/stocksync/lint
+
+.PHONY: lint
+lint: $(LINT) ## Check the code against .golangci.yml and the API against .golangci-kal.yml.
+	$(LINT) run --timeout 30m
+	$(LINT) run --timeout 30m --config .golangci-kal.yml ./api/...
+	cd hack/cluster && $(LINT) run --timeout 30m --config ../../.golangci.yml
+	cd hack/tools && $(LINT) run --timeout 30m --config ../../.golangci.yml
+
+.PHONY: lint-fix
+lint-fix: $(LINT) ## Mend what golangci-lint can mend by itself.
+	$(LINT) run --timeout 30m --fix
+
+.PHONY: $(LINT)
+$(LINT):
+	go -C hack/tools build -trimpath -ldflags "-s -w" -o $@ ./lint
+
+# Every module of this repository.
+MODULES := . hack/cluster hack/tools
+
+.PHONY: tidy
+tidy: ## Make go.mod and go.sum of every module fit the code.
+	# -e: modules that only tests of dependencies import may not be served any more.
+	for module in $(MODULES); do go -C $$module mod tidy -e; done
 
 ##@ Build
 
@@ -61,8 +102,14 @@ manifests: ## Make the CRDs and the operator's role anew.
 	go tool controller-gen rbac:roleName=stocksync-operator paths=./controllers/... output:rbac:dir=config/rbac
 
 .PHONY: verify
-verify: generate ## Fail if a generated file is not what its source makes of it.
+verify: generate ## Fail if a generated file is not what its source makes of it, or a go.mod does not fit its code.
 	git diff --exit-code -- api config docs
+	@new=$$(git ls-files --others --exclude-standard -- api config docs); \
+		[[ -z $$new ]] || { echo "generated, but not committed: $$new"; exit 1; }
+	@for module in $(MODULES); do \
+		! go -C $$module mod tidy -e -diff 2>/dev/null | grep -A 1000 '^diff current/go.mod' \
+			|| { echo "$$module/go.mod must be as \`make tidy\` leaves it"; exit 1; }; \
+	done
 
 .PHONY: docker-build
 docker-build: ## Build the images of operator and agent.

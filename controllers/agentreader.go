@@ -68,14 +68,11 @@ func (r HTTPAgentReader) ReadStatus(ctx context.Context, target AgentTarget) (ag
 // plain leaves out the addresses and ports of a failed connection: they change from read to read, and the error is
 // shown in a condition.
 func plain(err error) error {
-	var lookup *net.DNSError
-	if errors.As(err, &lookup) {
+	if lookup, ok := errors.AsType[*net.DNSError](err); ok {
 		return fmt.Errorf("the name %s is not resolved: %s", lookup.Name, lookup.Err)
 	}
-	var operation *net.OpError
-	if errors.As(err, &operation) {
-		var call *os.SyscallError
-		if errors.As(operation.Err, &call) {
+	if operation, ok := errors.AsType[*net.OpError](err); ok {
+		if call, ok := errors.AsType[*os.SyscallError](operation.Err); ok {
 			return fmt.Errorf("%s: %w", operation.Op, call.Err)
 		}
 		return fmt.Errorf("%s: %w", operation.Op, operation.Err)

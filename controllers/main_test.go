@@ -132,7 +132,7 @@ func (b *bench) must(err error) {
 // apply is kubectl apply, in the bench's namespace.
 func (b *bench) apply(manifests string) {
 	b.Helper()
-	for _, manifest := range strings.Split(manifests, "\n---\n") {
+	for manifest := range strings.SplitSeq(manifests, "\n---\n") {
 		object := b.parse(manifest)
 		b.must(b.admin.Patch(b.Context(), object, client.RawPatch(types.ApplyPatchType, b.json(manifest)),
 			client.FieldOwner("user"), client.ForceOwnership))

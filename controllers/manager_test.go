@@ -61,7 +61,7 @@ var applyRoles = sync.OnceValue(func() error {
 		if err != nil {
 			return err
 		}
-		for _, manifest := range strings.Split("\n"+string(content), "\n---\n") {
+		for manifest := range strings.SplitSeq("\n"+string(content), "\n---\n") {
 			if strings.TrimSpace(manifest) == "" {
 				continue
 			}
@@ -102,7 +102,7 @@ func (f *fakeAgents) ReadStatus(ctx context.Context, target AgentTarget) (agenta
 	}
 	report := agentapi.Status{ConfigRevision: string(secret.Data[agentapi.RevisionFile]), AgentVersion: "1.0.0", LedgerID: "x"}
 	yes := agentapi.Condition{Status: "True", Reason: "Connected"}
-	for _, document := range strings.Split(string(secret.Data[agentapi.ConfigFile]), "\n---\n") {
+	for document := range strings.SplitSeq(string(secret.Data[agentapi.ConfigFile]), "\n---\n") {
 		var meta metav1.TypeMeta
 		if err := yaml.Unmarshal([]byte(document), &meta); err != nil {
 			return agentapi.Status{}, err
@@ -280,7 +280,7 @@ func TestRights(t *testing.T) {
 	}
 	for _, c := range cases {
 		for want, verbs := range map[bool]string{true: c.may, false: c.mayNot} {
-			for _, verb := range strings.Fields(verbs) {
+			for verb := range strings.FieldsSeq(verbs) {
 				review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
 					User: operatorUser, Groups: operatorGroups,
 					ResourceAttributes: &authorizationv1.ResourceAttributes{

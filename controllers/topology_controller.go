@@ -98,8 +98,7 @@ func (r *topologyReconciler) Reconcile(ctx context.Context, req ctrl.Request) (c
 	if errors.Is(err, errNamespaceTerminating) {
 		return ctrl.Result{}, nil
 	}
-	var refused *refusedError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*refusedError](err); ok {
 		// Someone else has to act, and no watch will tell; ask again now and then.
 		s.in.refused, err = refused, nil
 		s.comeBack(time.Minute)
@@ -235,8 +234,7 @@ func (r *topologyReconciler) config(ctx context.Context, s *scope) error {
 		return err
 	}
 	config, err := render.NewConfig(s.topology, s.accepted, data)
-	var tooLarge *render.TooLargeError
-	if errors.As(err, &tooLarge) {
+	if tooLarge, ok := errors.AsType[*render.TooLargeError](err); ok {
 		s.in.tooLarge = tooLarge
 		return nil
 	}

@@ -22,6 +22,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:validation:XValidation:rule="has(self.spec.storeID) || (self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'))",message="`metadata.name` must be a DNS label of at most 40 characters when `spec.storeID` is omitted, because it is the store's id then"
 type ChildStore struct {
 	metav1.TypeMeta `json:",inline"`
+	// metadata is the object's name, namespace, labels and annotations.
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 	// spec is what the user wants.
@@ -129,15 +130,16 @@ type Polling struct {
 
 // ChildStoreStatus is what the operator last saw of a child store.
 type ChildStoreStatus struct {
-	// observedGeneration is the generation of the spec this status speaks of.
-	// +optional
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// conditions of the store: Ready, Accepted, SecretsAvailable, AgentAvailable,
 	// Connected, HintsAvailable and InSync; Reconciling, Stalled and Paused while
 	// true.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
-	Conditions  []metav1.Condition `json:"conditions,omitempty"`
-	StoreStatus `json:",inline"`
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// observedGeneration is the generation of the spec this status speaks of.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	StoreStatus        `json:",inline"`
 }

@@ -27,6 +27,7 @@ import (
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="`metadata.name` must be a DNS label of at most 40 characters: lower-case letters, digits and hyphens, beginning with a letter and ending with a letter or digit"
 type StockSyncTopology struct {
 	metav1.TypeMeta `json:",inline"`
+	// metadata is the object's name, namespace, labels and annotations.
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 	// spec is what the user wants.
@@ -241,9 +242,6 @@ type Ingress struct {
 
 // StockSyncTopologyStatus is what the operator last saw of a topology.
 type StockSyncTopologyStatus struct {
-	// observedGeneration is the generation of the spec this status speaks of.
-	// +optional
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// conditions of the topology: Ready, Accepted, SecretsAvailable,
 	// AgentAvailable, Connected, HintsAvailable and InSync; Reconciling, Stalled
 	// and Paused while true. Connected and HintsAvailable speak of the master.
@@ -251,6 +249,10 @@ type StockSyncTopologyStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// observedGeneration is the generation of the spec this status speaks of.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// lastHeartbeatTime is when the agent was last heard. It is written at least
 	// every five minutes, so an old one means that the agent or the operator is
 	// gone.

@@ -442,7 +442,7 @@ func TestSamplesApplyTwice(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, document := range strings.Split(string(content), "\n---\n") {
+		for document := range strings.SplitSeq(string(content), "\n---\n") {
 			var versions []string
 			for range 2 {
 				object := parse(t, document, edit{"metadata.namespace", ns.Name})

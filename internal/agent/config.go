@@ -162,7 +162,7 @@ func (b *builder) add(r role, d document) error {
 			c.object.Spec.StoreID, c.object.Spec.Mode = id, mode
 		}
 		if id := c.object.EffectiveStoreID(); !storeID.MatchString(id) || len(id) > 40 {
-			return fmt.Errorf("%s: %s", d, firstOf(c.bad, errors.New("spec.storeID (or metadata.name where it is omitted): "+labelRule)))
+			return fmt.Errorf("%s: %w", d, firstOf(c.bad, errors.New("spec.storeID (or metadata.name where it is omitted): "+labelRule)))
 		}
 		b.children = append(b.children, c)
 	case secret:

@@ -67,12 +67,12 @@ func caDoc(t *testing.T) string {
 func join(docs ...string) []byte { return []byte(strings.Join(docs, "---\n")) }
 
 // edit replaces one text of a document and fails where it is not there.
-func edit(t *testing.T, doc, old, new string) string {
+func edit(t *testing.T, doc, from, to string) string {
 	t.Helper()
-	if !strings.Contains(doc, old) {
-		t.Fatalf("the document does not hold %q", old)
+	if !strings.Contains(doc, from) {
+		t.Fatalf("the document does not hold %q", from)
 	}
-	return strings.Replace(doc, old, new, 1)
+	return strings.Replace(doc, from, to, 1)
 }
 
 func parse(t *testing.T, docs ...string) Config {

@@ -72,7 +72,7 @@ func newServer(h http.Handler, log logr.Logger) *http.Server {
 				delete(inside, c)
 			}
 			if s != http.StateClosed && s != http.StateHijacked {
-				inside[c] = room.enter(func() { go c.Close() })
+				inside[c] = room.enter(func() { go func() { _ = c.Close() }() })
 			}
 		},
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"strconv"
 	"strings"
@@ -219,8 +220,6 @@ func readSecret(d document) secretValues {
 	for k, v := range s.Data {
 		values[k] = string(v)
 	}
-	for k, v := range s.StringData {
-		values[k] = v
-	}
+	maps.Copy(values, s.StringData)
 	return secretValues{doc: d, values: values}
 }

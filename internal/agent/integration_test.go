@@ -219,7 +219,7 @@ func checkAccess(t *testing.T, log []sim.Access, writes bool) {
 			case fields == "":
 				t.Errorf("asked without _fields: %s?%s", a.Path, a.Query)
 			case strings.Contains(a.Path, "/orders"):
-				for _, f := range strings.Split(fields, ",") {
+				for f := range strings.SplitSeq(fields, ",") {
 					if !slices.Contains([]string{"id", "status", "date_created_gmt", "date_modified_gmt", "line_items"}, f) {
 						t.Errorf("asked for %s of orders", f)
 					}

@@ -108,8 +108,7 @@ func (k *keeper) keep(ctx context.Context) error {
 	defer k.mu.Unlock()
 	k.state.fault = nil
 	if err != nil {
-		var f *engine.Fault
-		if errors.As(err, &f) {
+		if f, ok := errors.AsType[*engine.Fault](err); ok {
 			k.state.fault = f
 		}
 		k.log.Info("the webhooks could not be kept", "cause", err.Error())

@@ -1,7 +1,7 @@
 package agent
 
 import (
-	stdlog "log"
+	stdlog "log" //nolint:depguard // the only logger net/http takes
 
 	"github.com/go-logr/logr"
 )

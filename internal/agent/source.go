@@ -80,7 +80,7 @@ func readFile(path string, most int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	data, err := io.ReadAll(io.LimitReader(f, int64(most)+1))
 	if err == nil && len(data) > most {
 		err = fmt.Errorf("%s must be at most %d bytes", path, most)
@@ -109,7 +109,7 @@ func (s source) watch(ctx context.Context, log logr.Logger) <-chan struct{} {
 	}
 	go func() {
 		if w != nil {
-			defer w.Close()
+			defer func() { _ = w.Close() }()
 		}
 		notify(ctx, events, failures, changed)
 	}()

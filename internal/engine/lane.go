@@ -116,8 +116,7 @@ func (l *lane) failed(ctx context.Context, err error) time.Time {
 	l.failures++
 	wait := min(maxBackoff, firstBackoff<<min(l.failures-1, 16))
 	wait = wait/2 + time.Duration(l.rand.Int64N(int64(wait)))
-	var f *Fault
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*Fault](err); ok {
 		wait = max(wait, f.RetryAfter)
 	}
 	l.retryAt = now.Add(wait)

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"stocksync.dev/stocksync/internal/stock"
@@ -62,6 +63,8 @@ func (l *lane) push(ctx context.Context, st Store) (bool, error) {
 
 // answered takes in the outcome of a batch. What was not answered is read again before anything else is
 // pushed there.
+//
+//nolint:gocognit // one table of what an answer can mean
 func (l *lane) answered(ctx context.Context, st Store, pools []int64, sent []stock.Attempt, pushes []Push, results []Result) error {
 	var out *effects
 	var failure error
@@ -142,9 +145,7 @@ func (l *lane) answered(ctx context.Context, st Store, pools []int64, sent []sto
 		return err
 	}
 	l.apply(out)
-	for id, ref := range recheck {
-		l.recheck[id] = ref
-	}
+	maps.Copy(l.recheck, recheck)
 	if acked {
 		now := l.e.clock.Now()
 		l.note(func(s *StoreState) { s.LastOutbound = now })

@@ -99,7 +99,7 @@ func writesOf(t *testing.T, log, userPrefix string) []write {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	var writes []write
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)

@@ -111,7 +111,7 @@ func New(o Options) (*Client, error) {
 		return invalid("the REST key needs both %s and %s, neither empty", v1alpha1.CredentialsConsumerKey, v1alpha1.CredentialsConsumerSecret)
 	}
 	if c.now == nil {
-		c.now = time.Now
+		c.now = time.Now //nolint:forbidigo // the clock of who injects none
 	}
 	if c.userAgent == "" {
 		c.userAgent = "StockSync"
@@ -239,7 +239,7 @@ func (c *Client) do(ctx context.Context, r request) (answer, error) {
 	// The transport itself follows no redirect: the key must not travel to where a redirect points.
 	resp, err := c.http.RoundTrip(req)
 	if err != nil {
-		f := networkFault(err, ctx)
+		f := networkFault(ctx, err)
 		c.log.V(1).Info("no answer", "method", r.method, "path", r.path, "reason", f.Reason)
 		return answer{}, f
 	}
@@ -249,7 +249,7 @@ func (c *Client) do(ctx context.Context, r request) (answer, error) {
 	c.log.V(1).Info("answer", "method", r.method, "path", r.path, "status", a.status,
 		"bytes", len(a.body), "milliseconds", c.now().Sub(sent).Milliseconds())
 	if err != nil {
-		f := networkFault(err, ctx)
+		f := networkFault(ctx, err)
 		f.Unsent = false
 		return answer{}, f
 	}

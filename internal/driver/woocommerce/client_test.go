@@ -237,7 +237,7 @@ func TestWindowIsOnTheShopsClock(t *testing.T) {
 
 func TestEveryRequestIsPolite(t *testing.T) {
 	t.Parallel()
-	c, s := newClient(t, func(w http.ResponseWriter, r *http.Request) { answerJSON(w, map[string]any{"namespace": "wc/v3"}) })
+	c, s := newClient(t, func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, map[string]any{"namespace": "wc/v3"}) })
 	_ = c.Probe(context.Background())
 	_, _ = c.Versions(context.Background())
 	reqs := s.requests()

@@ -26,7 +26,7 @@ func unexpected(message string) *engine.Fault {
 
 // networkFault sorts the error of a request that was not answered. Its text holds nothing of the error's own,
 // which may name URLs and, from shared certificates, other shops.
-func networkFault(err error, ctx context.Context) *engine.Fault {
+func networkFault(ctx context.Context, err error) *engine.Fault {
 	unsent := func(reason, message string) *engine.Fault {
 		return &engine.Fault{Reason: reason, Message: message, Unsent: true}
 	}

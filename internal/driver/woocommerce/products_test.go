@@ -3,6 +3,7 @@ package woocommerce
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"reflect"
@@ -222,9 +223,7 @@ func TestNothingIsMissedWhileListsMove(t *testing.T) {
 			there[id] = rnd.IntN(3) > 0
 		}
 		steady := map[int]bool{}
-		for id, in := range there {
-			steady[id] = in
-		}
+		maps.Copy(steady, there)
 		c, s := newClient(t, func(w http.ResponseWriter, r *http.Request) {
 			var rows []row
 			for id := 1; id <= 700; id++ {

@@ -79,9 +79,6 @@ type NewItem struct {
 	Duplicate bool `json:"duplicate,omitempty"`
 }
 
-// Units makes a quantity to point at.
-func Units(n float64) *float64 { return &n }
-
 func (s *Store) actor(ctx context.Context) *run { return &run{s: s, ctx: ctx} }
 
 // bySKU finds an item that is not trashed, the lowest number first. The lock is held.

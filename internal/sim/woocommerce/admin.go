@@ -103,6 +103,7 @@ func decode[T any](r *http.Request) (v T, err error) {
 	return v, err
 }
 
+//nolint:gocognit // one flat table of routes
 func (s *Store) adminCall(ctx context.Context, r *http.Request, path []string) (any, error) {
 	arg := func(i int) string {
 		if i < len(path) {

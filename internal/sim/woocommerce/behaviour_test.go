@@ -451,7 +451,7 @@ func TestDates(t *testing.T) {
 func TestSKULookup(t *testing.T) {
 	t.Parallel()
 	s := newLab(t, 20)
-	_, err := s.Create(NewItem{SKU: "A,B", Quantity: Units(1)})
+	_, err := s.Create(NewItem{SKU: "A,B", Quantity: new(1.0)})
 	must(t, err)
 	skus := func(query string) string {
 		var list []string

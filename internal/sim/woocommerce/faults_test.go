@@ -17,7 +17,7 @@ import (
 func client(s *Store) *http.Client { return &http.Client{Transport: s.Transport()} }
 
 // put sends a relative write through the store's transport.
-func put(ctx context.Context, t *testing.T, s *Store, delta int) (*http.Response, error) {
+func put(ctx context.Context, t *testing.T, s *Store, delta int) error {
 	t.Helper()
 	raw, err := json.Marshal(m{"inventory_delta": delta})
 	must(t, err)
@@ -25,7 +25,11 @@ func put(ctx context.Context, t *testing.T, s *Store, delta int) (*http.Response
 	must(t, err)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Authorization", basicAuth(testKey))
-	return client(s).Do(req)
+	res, err := client(s).Do(req)
+	if err == nil {
+		_ = res.Body.Close()
+	}
+	return err
 }
 
 // TestFaultAnswers: faults that answer something else.
@@ -78,7 +82,7 @@ func TestCutConnections(t *testing.T) {
 		left float64
 	}{{FaultCutBefore, 100}, {FaultCutAfter, 99}} {
 		s.Inject(Fault{Kind: tc.kind, Times: 1})
-		if _, err := put(ctx0, t, s, -1); !errors.Is(err, io.ErrUnexpectedEOF) {
+		if err := put(ctx0, t, s, -1); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("%s: error %v", tc.kind, err)
 		}
 		wantQuantity(t, s, "SKU-0001", tc.left)
@@ -93,6 +97,7 @@ func TestCutConnections(t *testing.T) {
 	req.Header.Set("X-Forwarded-Proto", "https")
 	req.Header.Set("Authorization", basicAuth(testKey))
 	if res, err := http.DefaultClient.Do(req); err == nil {
+		_ = res.Body.Close()
 		t.Errorf("a cut connection answered %s", res.Status)
 	}
 	wantQuantity(t, s, "SKU-0001", 98)
@@ -108,8 +113,7 @@ func TestOutlivesClient(t *testing.T) {
 		giveUp := func(after time.Duration) error {
 			ctx, cancel := context.WithTimeout(t.Context(), after)
 			defer cancel()
-			_, err := put(ctx, t, s, -1)
-			return err
+			return put(ctx, t, s, -1)
 		}
 		if err := giveUp(time.Second); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v", err)

@@ -752,7 +752,7 @@ func TestFixturesComplete(t *testing.T) {
 	}
 	file, err := os.Open("testdata/not_replayed.txt")
 	must(t, err)
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	for lines := bufio.NewScanner(file); lines.Scan(); {
 		name, reason, ok := strings.Cut(lines.Text(), ": ")
 		if strings.HasPrefix(name, "#") {

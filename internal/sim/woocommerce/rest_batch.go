@@ -64,7 +64,7 @@ func batchItems(c *call, create func(params) (*product, error), update func(int6
 func batchProducts(c *call) (int, any, error) {
 	// In a batch an unknown product is a bad request, not a missing page.
 	inBatch := func(err error) error {
-		if err == error(errProductID) {
+		if errors.Is(err, errProductID) {
 			return fail(400, errProductID.code, errProductID.message)
 		}
 		return err

@@ -217,7 +217,7 @@ func (c *call) sortProducts(rows []*product, include []int64, ascending bool) {
 	switch orderby {
 	case "id":
 		if !ascending {
-			by(func(a, b *product) int { return 0 })
+			by(func(_, _ *product) int { return 0 })
 		} else if order == "desc" {
 			slices.Reverse(rows)
 		}
@@ -232,7 +232,7 @@ func (c *call) sortProducts(rows []*product, include []int64, ascending bool) {
 	case "popularity", "sales":
 		by(func(a, b *product) int { return compare(a.Sales, b.Sales) })
 	case "menu_order", "rating":
-		by(func(a, b *product) int { return 0 })
+		by(func(_, _ *product) int { return 0 })
 	case "include", "post__in":
 		slices.SortFunc(rows, func(a, b *product) int {
 			return slices.Index(include, a.ID) - slices.Index(include, b.ID)

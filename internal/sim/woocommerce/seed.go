@@ -21,7 +21,7 @@ func (s *Store) Seed(o SeedOptions) error {
 		o.Quantity = func(int) float64 { return 100 }
 	}
 	for n := 1; n <= o.Products; n++ {
-		if _, err := s.Create(NewItem{Name: fmt.Sprintf("Simple %d", n), SKU: fmt.Sprintf("SKU-%04d", n), Quantity: Units(o.Quantity(n))}); err != nil {
+		if _, err := s.Create(NewItem{Name: fmt.Sprintf("Simple %d", n), SKU: fmt.Sprintf("SKU-%04d", n), Quantity: new(o.Quantity(n))}); err != nil {
 			return err
 		}
 	}
@@ -32,9 +32,9 @@ func (s *Store) Seed(o SeedOptions) error {
 		parent := NewItem{Kind: Variable, Name: fmt.Sprintf("Variable %d", n), SKU: fmt.Sprintf("VAR-%d", n)}
 		var own *float64
 		if n > 3 {
-			parent.Quantity = Units(50)
+			parent.Quantity = new(50.0)
 		} else {
-			own = Units(20)
+			own = new(20.0)
 		}
 		id, err := s.Create(parent)
 		if err != nil {
@@ -49,8 +49,8 @@ func (s *Store) Seed(o SeedOptions) error {
 	for _, n := range []NewItem{
 		{Kind: External, Name: "External 1", SKU: "EXT-1"},
 		{Kind: Grouped, Name: "Grouped 1", SKU: "GRP-1"},
-		{Name: "No SKU 1", Quantity: Units(10)},
-		{Name: "No SKU 2", Quantity: Units(10)},
+		{Name: "No SKU 1", Quantity: new(10.0)},
+		{Name: "No SKU 2", Quantity: new(10.0)},
 		{Name: "Unmanaged 1", SKU: "NM-1"},
 	} {
 		if _, err := s.Create(n); err != nil {

@@ -35,7 +35,7 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	t.s.work.run(func() {
 		defer close(w.done)
 		defer func() {
-			if v := recover(); v == http.ErrAbortHandler {
+			if v := recover(); v == http.ErrAbortHandler { //nolint:errorlint // a panic with this very value, as net/http asks for it
 				w.cut = true
 			} else if v != nil {
 				panic(v)

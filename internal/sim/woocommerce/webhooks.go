@@ -199,7 +199,7 @@ func (s *Store) post(ctx context.Context, address string, header http.Header, bo
 	}
 	req.Header = header
 	req.Header.Set("User-Agent", fmt.Sprintf("WooCommerce/%s Hookshot (WordPress/%s)", s.o.Version, s.o.WordPress))
-	res, err := s.o.WebhookTransport.RoundTrip(req)
+	res, err := s.o.WebhookTransport.RoundTrip(req) //nolint:bodyclose // drain closes it
 	if err != nil {
 		return 0, err
 	}

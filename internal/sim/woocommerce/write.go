@@ -36,7 +36,7 @@ func (s *Store) editItem(r *run, id, parent int64, p params) (*product, error) {
 		return nil, err
 	}
 
-	if x, err = s.onItem(id, parent, func(x *product) {
+	if _, err = s.onItem(id, parent, func(x *product) {
 		s.writeProps(x, p)
 		s.writeMetas(x, p["meta_data"])
 		if next.Manage != was.Manage {
@@ -55,7 +55,7 @@ func (s *Store) editItem(r *run, id, parent int64, p params) (*product, error) {
 	if err := r.at(StepMeta, id, 0); err != nil {
 		return nil, err
 	}
-	if x, err = s.onItem(id, parent, func(x *product) {
+	if _, err = s.onItem(id, parent, func(x *product) {
 		if !sameFloat(next.Quantity, was.Quantity) {
 			x.Stock.Quantity = next.Quantity
 		}
@@ -106,7 +106,7 @@ func (s *Store) writable(id, parent int64) (*product, error) {
 
 // computeStock is the stock a request makes of what it read. The lock is held.
 func (s *Store) computeStock(x *product, p params) (Stock, error) {
-	next, err := ApplyStock(x.Kind, x.Stock, s.st.parentStock(x), s.stockChange(x.Kind, p))
+	next, err := ApplyStock(x.Kind, x.Stock, s.st.parentStock(x), s.stockChange(p))
 	if errors.Is(err, errExternalManage) {
 		return next, fail(400, "product_external_invalid_manage_stock", "Stock management is not supported for external products.")
 	}
@@ -114,7 +114,7 @@ func (s *Store) computeStock(x *product, p params) (Stock, error) {
 }
 
 // stockChange reads the stock fields of a request, validated or, from a batch, not. The lock is held.
-func (s *Store) stockChange(kind Kind, p params) StockChange {
+func (s *Store) stockChange(p params) StockChange {
 	amount := phpInt
 	if s.behaviour.Fractions {
 		amount = phpFloat

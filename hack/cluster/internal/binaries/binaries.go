@@ -132,7 +132,7 @@ func (p program) build(ctx context.Context, moduleDir, dir string, out io.Writer
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(tmp)
+	defer func() { _ = os.RemoveAll(tmp) }()
 
 	flags := []string{"-trimpath", "-ldflags", p.ldflags()}
 	var cmd *exec.Cmd

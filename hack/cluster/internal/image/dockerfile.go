@@ -62,7 +62,7 @@ func Parse(file string, args map[string]string) (*File, error) {
 		}
 	}
 	if len(f.build.packages) == 0 {
-		return nil, fmt.Errorf("%s: the stage named build must have a RUN go build -o DIR/ PACKAGE...", file)
+		return nil, fmt.Errorf("%s: the stage named build must have a RUN go build -o DIR/ and packages", file)
 	}
 	return f, nil
 }

@@ -31,7 +31,7 @@ func (f *File) Build(ctx context.Context, targets []string, dir string, name fun
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(programs)
+	defer func() { _ = os.RemoveAll(programs) }()
 	if err := f.compile(ctx, targets, programs); err != nil {
 		return nil, err
 	}

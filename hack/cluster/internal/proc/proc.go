@@ -31,7 +31,7 @@ func (s Set) Start(name, path string, args, env []string) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }() // the program has its own copy
 	cmd := exec.Command(path, args...)
 	cmd.Dir = "/"
 	cmd.Env = append(os.Environ(), env...)

@@ -16,7 +16,8 @@ import (
 //
 // ChildStore is a store that follows a StockSyncTopology.
 type ChildStoreApplyConfiguration struct {
-	v1.TypeMetaApplyConfiguration    `json:""`
+	v1.TypeMetaApplyConfiguration `json:""`
+	// metadata is the object's name, namespace, labels and annotations.
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`
 	// spec is what the user wants.
 	Spec *ChildStoreSpecApplyConfiguration `json:"spec,omitempty"`

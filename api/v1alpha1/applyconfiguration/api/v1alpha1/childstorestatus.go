@@ -13,12 +13,12 @@ import (
 //
 // ChildStoreStatus is what the operator last saw of a child store.
 type ChildStoreStatusApplyConfiguration struct {
-	// observedGeneration is the generation of the spec this status speaks of.
-	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 	// conditions of the store: Ready, Accepted, SecretsAvailable, AgentAvailable,
 	// Connected, HintsAvailable and InSync; Reconciling, Stalled and Paused while
 	// true.
-	Conditions                    []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
+	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
+	// observedGeneration is the generation of the spec this status speaks of.
+	ObservedGeneration            *int64 `json:"observedGeneration,omitempty"`
 	StoreStatusApplyConfiguration `json:""`
 }
 
@@ -26,14 +26,6 @@ type ChildStoreStatusApplyConfiguration struct {
 // apply.
 func ChildStoreStatus() *ChildStoreStatusApplyConfiguration {
 	return &ChildStoreStatusApplyConfiguration{}
-}
-
-// WithObservedGeneration sets the ObservedGeneration field in the declarative configuration to the given value
-// and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the ObservedGeneration field is set to the value of the last call.
-func (b *ChildStoreStatusApplyConfiguration) WithObservedGeneration(value int64) *ChildStoreStatusApplyConfiguration {
-	b.ObservedGeneration = &value
-	return b
 }
 
 // WithConditions adds the given value to the Conditions field in the declarative configuration
@@ -46,6 +38,14 @@ func (b *ChildStoreStatusApplyConfiguration) WithConditions(values ...*v1.Condit
 		}
 		b.Conditions = append(b.Conditions, *values[i])
 	}
+	return b
+}
+
+// WithObservedGeneration sets the ObservedGeneration field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ObservedGeneration field is set to the value of the last call.
+func (b *ChildStoreStatusApplyConfiguration) WithObservedGeneration(value int64) *ChildStoreStatusApplyConfiguration {
+	b.ObservedGeneration = &value
 	return b
 }
 

@@ -18,7 +18,8 @@ import (
 // master store and runs the sync agent. ChildStores join it by `topologyRef`.
 // Its name is a DNS label of at most 40 characters.
 type StockSyncTopologyApplyConfiguration struct {
-	v1.TypeMetaApplyConfiguration    `json:""`
+	v1.TypeMetaApplyConfiguration `json:""`
+	// metadata is the object's name, namespace, labels and annotations.
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`
 	// spec is what the user wants.
 	Spec *StockSyncTopologySpecApplyConfiguration `json:"spec,omitempty"`

@@ -12,12 +12,12 @@ import (
 //
 // StockSyncTopologyStatus is what the operator last saw of a topology.
 type StockSyncTopologyStatusApplyConfiguration struct {
-	// observedGeneration is the generation of the spec this status speaks of.
-	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 	// conditions of the topology: Ready, Accepted, SecretsAvailable,
 	// AgentAvailable, Connected, HintsAvailable and InSync; Reconciling, Stalled
 	// and Paused while true. Connected and HintsAvailable speak of the master.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
+	// observedGeneration is the generation of the spec this status speaks of.
+	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 	// lastHeartbeatTime is when the agent was last heard. It is written at least
 	// every five minutes, so an old one means that the agent or the operator is
 	// gone.
@@ -53,14 +53,6 @@ func StockSyncTopologyStatus() *StockSyncTopologyStatusApplyConfiguration {
 	return &StockSyncTopologyStatusApplyConfiguration{}
 }
 
-// WithObservedGeneration sets the ObservedGeneration field in the declarative configuration to the given value
-// and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the ObservedGeneration field is set to the value of the last call.
-func (b *StockSyncTopologyStatusApplyConfiguration) WithObservedGeneration(value int64) *StockSyncTopologyStatusApplyConfiguration {
-	b.ObservedGeneration = &value
-	return b
-}
-
 // WithConditions adds the given value to the Conditions field in the declarative configuration
 // and returns the receiver, so that objects can be build by chaining "With" function invocations.
 // If called multiple times, values provided by each call will be appended to the Conditions field.
@@ -71,6 +63,14 @@ func (b *StockSyncTopologyStatusApplyConfiguration) WithConditions(values ...*v1
 		}
 		b.Conditions = append(b.Conditions, *values[i])
 	}
+	return b
+}
+
+// WithObservedGeneration sets the ObservedGeneration field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ObservedGeneration field is set to the value of the last call.
+func (b *StockSyncTopologyStatusApplyConfiguration) WithObservedGeneration(value int64) *StockSyncTopologyStatusApplyConfiguration {
+	b.ObservedGeneration = &value
 	return b
 }
 
