@@ -243,6 +243,19 @@ func (a *agent) note() {
 	}
 }
 
+// pool is the id of a SKU's pool: a ledger that was lost numbers them as it finds them.
+func (a *agent) pool(sku string) int64 {
+	id := int64(0)
+	err := a.ledger.View(context.Background(), func(tx engine.Tx) (err error) {
+		id, err = tx.PoolOf(stock.KeyOf(sku))
+		return err
+	})
+	if err != nil {
+		a.w.t.Error(err)
+	}
+	return id
+}
+
 func (w *world) all() []string {
 	var ids []string
 	for _, s := range w.shops {
@@ -458,7 +471,8 @@ func (w *world) check(a *agent) verdict {
 		}
 		kinds := []string{}
 		stopped := false
-		history, err := a.ledger.History(ctx, int64(k+1), 0)
+		id := a.pool(sku)
+		history, err := a.ledger.History(ctx, id, 0)
 		if err != nil {
 			w.t.Error(err)
 		}
@@ -487,7 +501,7 @@ func (w *world) check(a *agent) verdict {
 			continue
 		}
 		var pool stock.Pool
-		if err := a.ledger.View(ctx, func(tx engine.Tx) (err error) { pool, err = tx.Pool(int64(k + 1)); return err }); err != nil {
+		if err := a.ledger.View(ctx, func(tx engine.Tx) (err error) { pool, err = tx.Pool(id); return err }); err != nil {
 			v.silent = append(v.silent, err.Error())
 			continue
 		}

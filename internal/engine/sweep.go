@@ -57,7 +57,7 @@ func (l *lane) sampleDue(p stock.Placement) time.Time {
 	if len(kept) == 0 {
 		return p.ReadAt.Add(time.Nanosecond)
 	}
-	if len(kept) >= maxSamples || (!p.Enrolled && !l.judged(kept[len(kept)-1])) {
+	if (len(kept) >= maxSamples || !p.Enrolled) && !l.judged(kept[len(kept)-1]) {
 		return time.Time{}
 	}
 	return p.ReadAt.Add(stock.Apart + time.Second)
