@@ -85,6 +85,12 @@ tidy: ## Make go.mod and go.sum of every module fit the code.
 	# -e: modules that only tests of dependencies import may not be served any more.
 	for module in $(MODULES); do go -C $$module mod tidy -e; done
 
+##@ Performance
+
+.PHONY: bench
+bench: ## Measure agent and operator and print a table (about 20 min); BENCH=Hint limits it, COUNT=1 repeats it less.
+	@hack/bench.sh
+
 ##@ Build
 
 # What the images are called; pass others with `make docker-build deploy OPERATOR_IMAGE=... AGENT_IMAGE=...`.
