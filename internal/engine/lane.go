@@ -24,11 +24,13 @@ const (
 	orderOverlap   = time.Minute
 	productOverlap = 10 * time.Second
 	rescanEvery    = time.Hour
-	pendingEvery   = 30 * time.Second
-	firstBackoff   = time.Second
-	maxBackoff     = 5 * time.Minute
-	maxSamples     = 8
-	idle           = time.Hour
+	// rescanAfter is the least time between two scans of a child, however often the master lists something new.
+	rescanAfter  = 5 * time.Minute
+	pendingEvery = 30 * time.Second
+	firstBackoff = time.Second
+	maxBackoff   = 5 * time.Minute
+	maxSamples   = 8
+	idle         = time.Hour
 )
 
 // lane is the loop of one store: it alone speaks to the store, one request at a time, so no store can hold
@@ -54,6 +56,7 @@ type lane struct {
 	ask       map[int64]bool
 	started   bool
 	catalogue catalogueScan
+	listed    bool // during a scan: something no pool was for
 	nextPoll  time.Time
 	nextPend  time.Time
 	retryAt   time.Time
@@ -69,6 +72,8 @@ type catalogueScan struct {
 	began   time.Time
 	next    time.Time
 	foreign string
+	// listings is what the engine had counted when the scan began.
+	listings int
 }
 
 func newLane(e *Engine, st Store) *lane {
@@ -161,13 +166,35 @@ func (l *lane) step(ctx context.Context, st Store) (time.Time, error) {
 		}
 		next = earlier(next, due)
 	}
-	if l.catalogue.active || !now.Before(l.catalogue.next) {
+	scanAt := l.scanAt(st, now)
+	if l.catalogue.active || !now.Before(scanAt) {
 		return time.Time{}, l.scan(ctx, st)
 	}
 	if !now.Before(l.nextPend) {
 		return time.Time{}, l.readPending(ctx, st)
 	}
-	return earlier(earlier(earlier(next, l.nextPoll), l.nextPend), l.catalogue.next), nil
+	return earlier(earlier(earlier(next, l.nextPoll), l.nextPend), scanAt), nil
+}
+
+// scanAt is when the next scan may begin. A child can bind only what the master has listed, so it waits for the
+// master's first scan, and looks again when the master lists something new.
+func (l *lane) scanAt(st Store, now time.Time) time.Time {
+	if st.Policy.Master {
+		return l.catalogue.next
+	}
+	l.e.mu.Lock()
+	defer l.e.mu.Unlock()
+	for _, other := range l.e.lanes {
+		if other.store.Policy.Master && !other.state.Scanned {
+			return now.Add(idle)
+		}
+	}
+	if l.e.listings != l.catalogue.listings {
+		if soon := l.catalogue.began.Add(rescanAfter); soon.Before(l.catalogue.next) {
+			return soon
+		}
+	}
+	return l.catalogue.next
 }
 
 func later(a, b time.Time) time.Time {
@@ -334,7 +361,10 @@ func (l *lane) poll(ctx context.Context, st Store) error {
 func (l *lane) scan(ctx context.Context, st Store) error {
 	now := l.e.clock.Now()
 	if !l.catalogue.active {
-		l.catalogue = catalogueScan{active: true, began: now}
+		l.e.mu.Lock()
+		listings := l.e.listings
+		l.e.mu.Unlock()
+		l.catalogue = catalogueScan{active: true, began: now, listings: listings}
 	}
 	page, err := st.Driver.Catalogue(ctx, l.catalogue.cursor)
 	if err != nil {
@@ -375,7 +405,7 @@ func (l *lane) scanned(ctx context.Context, st Store) error {
 			break
 		}
 	}
-	foreign := l.catalogue.foreign
+	foreign, listed := l.catalogue.foreign, l.listed
 	err := l.e.ledger.Update(ctx, func(tx Tx) error {
 		for name, value := range map[string]string{"claimed": foreign, valueScanned: "yes"} {
 			was, err := tx.Value(st.ID, name)
@@ -391,7 +421,15 @@ func (l *lane) scanned(ctx context.Context, st Store) error {
 	if err != nil {
 		return err
 	}
-	l.note(func(s *StoreState) { s.ClaimedBy, s.Scanned = foreign, true })
+	first := false
+	l.note(func(s *StoreState) {
+		first = !s.Scanned
+		s.ClaimedBy, s.Scanned = foreign, true
+	})
+	if st.Policy.Master && (first || listed) {
+		l.listed = false
+		l.e.listed()
+	}
 	return nil
 }
 

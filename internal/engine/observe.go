@@ -16,6 +16,7 @@ type effects struct {
 	foreign string
 	changed bool
 	ignored bool
+	listed  bool
 }
 
 func newEffects() *effects {
@@ -67,6 +68,12 @@ func (l *lane) apply(out *effects) {
 	}
 	if out.ignored {
 		l.note(func(s *StoreState) { s.RelativeUnsupported = true })
+	}
+	switch {
+	case out.listed && l.catalogue.active:
+		l.listed = true // told once, when the scan ends
+	case out.listed:
+		l.e.listed()
 	}
 	if out.changed {
 		now := l.e.clock.Now()
@@ -238,6 +245,7 @@ func (t *turn) bind(item Item) (stock.Placement, bool, error) {
 			return stock.Placement{}, false, err
 		}
 		id = pool.ID
+		t.out.listed = true
 	}
 	p := stock.Placement{Store: t.st.ID, Pool: id, Ref: item.Ref, SKU: sku, Shown: item.Quantity, ReadAt: t.now}
 	old, taken, err := t.tx.Placement(t.st.ID, id)

@@ -20,10 +20,12 @@ type Engine struct {
 	clock    Clock
 	log      logr.Logger
 
-	mu      sync.Mutex
-	lanes   map[string]*lane
-	running context.Context
-	active  sync.WaitGroup
+	mu    sync.Mutex
+	lanes map[string]*lane
+	// listings counts how often the master listed something new: a child binds nothing before that.
+	listings int
+	running  context.Context
+	active   sync.WaitGroup
 }
 
 // New returns an engine without stores. ledgerID goes into every marker it writes.
@@ -270,6 +272,18 @@ func (e *Engine) wake(stores map[string]bool) {
 	for _, s := range signals {
 		s.Set()
 	}
+}
+
+// listed counts a listing and wakes every lane, which then looks whether it has what is new.
+func (e *Engine) listed() {
+	e.mu.Lock()
+	e.listings++
+	all := map[string]bool{}
+	for id := range e.lanes {
+		all[id] = true
+	}
+	e.mu.Unlock()
+	e.wake(all)
 }
 
 // Resolve sets a SKU's pool to a number a person chose, and lets it be written again. What shops do from now
