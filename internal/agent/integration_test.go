@@ -45,6 +45,33 @@ func quantities(t *testing.T, stores []*shopServer, sku string) string {
 	return strings.Join(out, " ")
 }
 
+// A child whose catalogue could be read before the master's has all of its SKUs kept the same all the same, and so
+// has one whose SKU the master lists later.
+func TestAChildQuickerThanTheMaster(t *testing.T) {
+	t.Parallel()
+	clock := newFastClock()
+	hq := newShop(t, clock, "hq", nil, sim.SeedOptions{Products: 12})
+	fr := newShop(t, clock, "fr", nil, sim.SeedOptions{Products: 12, Quantity: func(int) float64 { return 3 }})
+	list := func(s *shopServer, units float64) {
+		t.Helper()
+		if _, err := s.Create(sim.NewItem{Kind: sim.Simple, SKU: "LATE", Name: "Late", Quantity: &units}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list(fr, 4)
+	hq.Inject(sim.Fault{Kind: sim.FaultStatus, Path: "/products", Status: 503, Times: 3})
+	b := startAgent(t, benchOptions{clock: clock}, masterDoc("hq", hq.url, "  mode: Sync\n"), followerDoc("fr", fr.url, ""), hq.secret("hq"), fr.secret("fr"))
+	same := func(sku, want string) func() (bool, string) {
+		return func() (bool, string) {
+			got := quantities(t, []*shopServer{hq, fr}, sku)
+			return got == want, got + asJSON(b.status())
+		}
+	}
+	eventually(t, "the master's number in both", same("SKU-0002", "100 100"))
+	list(hq, 9)
+	eventually(t, "the number of what the master lists later", same("LATE", "9 9"))
+}
+
 // A sale in one shop reaches the other, over real HTTP, with the real ledger; and of all that was asked and
 // written, nothing is a customer's and nothing is more than stock, our markers and our webhooks.
 func TestASaleReachesTheOtherStore(t *testing.T) {
