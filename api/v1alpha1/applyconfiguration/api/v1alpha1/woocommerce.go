@@ -17,8 +17,8 @@ type WooCommerceApplyConfiguration struct {
 	// when `transport` is InsecureHTTP.
 	URL *string `json:"url,omitempty"`
 	// transport is HTTPS or InsecureHTTP. When omitted it is HTTPS. InsecureHTTP
-	// sends the keys unencrypted and is meant for a shop inside the same private
-	// network.
+	// is for a shop inside the same private network; the agent does not speak it
+	// yet and shows Connected False with reason PlainHTTP.
 	Transport *apiv1alpha1.Transport `json:"transport,omitempty"`
 	// credentialsSecretRef names the Secret with the store's REST keys under the
 	// keys `consumerKey` and `consumerSecret`. The REST key needs the permission
