@@ -13,11 +13,9 @@ echo "load before: $(cut -d' ' -f1-3 /proc/loadavg 2>/dev/null || echo unknown)"
 run -benchtime 1x ./test/performance
 run -benchtime 300x ./internal/ledger
 run -benchtime 100x ./internal/sim/woocommerce
-if [[ -n ${KUBEBUILDER_ASSETS:-} ]]; then
-	run -benchtime 1x ./controllers
-else
-	echo 'without the operator: set KUBEBUILDER_ASSETS to what `make envtest-assets` prints' >&2
-fi
+KUBEBUILDER_ASSETS=${KUBEBUILDER_ASSETS:-$(go -C hack/cluster run . envtest-assets)}
+export KUBEBUILDER_ASSETS
+run -benchtime 1x ./controllers
 
 awk '
 	/^Benchmark/ {

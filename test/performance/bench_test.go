@@ -58,11 +58,11 @@ func BenchmarkPolling(b *testing.B) {
 		page time.Duration
 		rate float64
 	}{
-		"page=50ms":  {50 * time.Millisecond, 10},
-		"page=300ms": {300 * time.Millisecond, 40},
+		"page=50ms":  {50 * time.Millisecond, 2},
+		"page=300ms": {300 * time.Millisecond, 10},
 	} {
 		b.Run(name, func(b *testing.B) {
-			const children, sales = 8, 50
+			const children, sales = 8, 25
 			var mu sync.Mutex
 			var found []time.Duration
 			for range b.N {
