@@ -294,6 +294,17 @@ func TestWhatFitsSeveralIsTheLowestStockAndARow(t *testing.T) {
 	}
 }
 
+func TestARowCoversWhatTheOrdersSayToo(t *testing.T) {
+	t.Parallel()
+	s := master(t, 20)
+	s.lift(5)
+	s.unanswered()
+	s.quantity = 12
+	if e := s.one(s.prove(), stock.Unclear, true); s.pool.Units != 25-13 || e.Units != 13+5 {
+		t.Fatalf("pool %d, entry %+v", s.pool.Units, e)
+	}
+}
+
 func TestAPushHeldUpInTheShopLandsOverEverythingSince(t *testing.T) {
 	t.Parallel()
 	t.Run("while it is judged", func(t *testing.T) {
@@ -838,6 +849,21 @@ func TestOrdersSinceTheReadingOfARestoredShopAreNotCountedTwice(t *testing.T) {
 	s.read()
 	s.settle()
 	s.wants(22, 22)
+}
+
+func TestOnlyTheMasterSetsAPoolAlsoWhereAChildIsRestored(t *testing.T) {
+	t.Parallel()
+	hq := master(t, 20)
+	fr := hq.child("fr", stock.Policy{}, 20)
+	fr.lift(5)
+	fr.push()
+	hq.pool.Set = false // the master's item is gone
+	fr.markers, fr.quantity = stock.Markers{}, 3
+	fr.read()
+	fr.one(fr.prove(), stock.RestoredShop, true)
+	if hq.pool.Set || hq.pool.Units != 25 {
+		t.Fatalf("pool %+v", hq.pool)
+	}
 }
 
 func TestAShopThatShowsTheMarkerAgainIsNotRestored(t *testing.T) {

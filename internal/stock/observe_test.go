@@ -76,6 +76,34 @@ func TestNoPoolMovesBeforeItIsSet(t *testing.T) {
 	}
 }
 
+func TestAPoolThatWaitsForTheMasterDoesNotMove(t *testing.T) {
+	t.Parallel()
+	hq := master(t, 20)
+	fr := hq.child("fr", stock.Policy{}, 20)
+	hq.pool.Set = false
+	fr.quantity -= 2
+	fr.none(fr.read())
+	if hq.pool.Units != 20 || fr.p.Counted != -2 || fr.p.Todo != 0 {
+		t.Fatalf("pool %+v, counted %+d, to do %+d", hq.pool, fr.p.Counted, fr.p.Todo)
+	}
+}
+
+func TestAnAnswerThatComesAfterTheBaselineWasDroppedMovesNothing(t *testing.T) {
+	t.Parallel()
+	s := master(t, 20)
+	s.lift(5)
+	a := s.send()
+	s.p.Disenroll("")
+	s.mark(a)
+	s.write(a)
+	s.none(s.answer(a))
+	if len(s.p.Attempts) != 0 || s.p.Contained != 20 || s.p.Known[a.Slot] != 0 {
+		t.Fatalf("placement %+v", s.p)
+	}
+	s.enrol()
+	s.wants(25, 25)
+}
+
 func TestAnAnsweredPushIsContained(t *testing.T) {
 	t.Parallel()
 	s := master(t, 20)
@@ -349,6 +377,8 @@ func TestAnsweredPushesAreKeptAsEvidenceForHalfAnHour(t *testing.T) {
 	if len(s.p.Pushes) != 160 {
 		t.Fatalf("%d marks kept, want the newest 160", len(s.p.Pushes))
 	}
+	s.quantity += 3 // apart, so that no agreement makes them obsolete
+	s.read()
 	s.pass(30*time.Minute + time.Second)
 	s.lift(1)
 	s.push()
