@@ -161,7 +161,8 @@ func (t *turn) markers(item Item) error {
 	for _, m := range item.Markers {
 		switch {
 		case m.Ledger == t.e.ledgerID:
-			if err := t.tx.RaiseAttempt(m.Attempt); err != nil {
+			// Whatever stands in a shop's meta, numbers must not run out.
+			if err := t.tx.RaiseAttempt(min(m.Attempt, 1<<60)); err != nil {
 				return err
 			}
 		case m.Ledger != "" && m.Product == item.Ref.Object():
@@ -289,7 +290,7 @@ func (t *turn) gone(ref stock.Ref) error {
 }
 
 // unbind removes a placement; the pool keeps what the shop did. Without a master placement the pool waits
-// for the number of the master's next item, and what children did from here on is counted on top of it.
+// for the number of the master's next item.
 func (t *turn) unbind(p stock.Placement, why string) error {
 	if err := t.tx.DeletePlacement(p.Store, p.Pool); err != nil {
 		return err

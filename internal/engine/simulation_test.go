@@ -38,7 +38,7 @@ type faults struct{ late, cut, death, lock, refuse, slow float64 }
 type story struct {
 	name    string
 	faults  faults
-	exact   bool // everything can be known: no row excuses a wrong number, and no edit is made up
+	exact   bool // nearly everything can be known: in one world of a hundred may a row excuse a wrong number
 	crashes bool
 	lose    bool // the ledger, under load
 	restore bool
@@ -427,6 +427,7 @@ func (w *world) feed() {
 // verdict is what the checker found.
 type verdict struct {
 	silent    []string
+	inexact   []string // wrong with a row, where everything could be known
 	conflicts int
 	sales     int
 }
@@ -478,15 +479,15 @@ func (w *world) check(a *agent) verdict {
 		}
 		for _, r := range history {
 			if r.Kind == stock.Edited && w.story.exact {
-				v.silent = append(v.silent, fmt.Sprintf("%s: an edit of %+d at %s that nobody made", sku, r.Units, r.Store))
+				v.inexact = append(v.inexact, fmt.Sprintf("%s: an edit of %+d at %s that nobody made", sku, r.Units, r.Store))
 			}
 			// One row stands for a whole store's enrolment; the history names each SKU.
-			if r.Kind == stock.Baselined && !r.Conflict && told[r.Store] && !w.story.exact && !r.At.Before(w.based[r.Store+"/"+sku]) {
+			if r.Kind == stock.Baselined && !r.Conflict && told[r.Store] && !r.At.Before(w.based[r.Store+"/"+sku]) {
 				excused += max(r.Units, -r.Units)
 			}
 		}
 		for _, r := range rows {
-			if stock.KeyOf(r.SKU) == stock.KeyOf(sku) && !w.story.exact {
+			if stock.KeyOf(r.SKU) == stock.KeyOf(sku) {
 				excused += max(r.Units, -r.Units)
 				stopped = stopped || r.Kind == stock.Feed
 				kinds = append(kinds, fmt.Sprintf("%s %s %+d", r.Store, r.Kind, r.Units))
@@ -507,6 +508,8 @@ func (w *world) check(a *agent) verdict {
 		}
 		if off := pool.Units - expected; max(off, -off) > excused {
 			v.silent = append(v.silent, fmt.Sprintf("%s: the pool says %d, truth is %d; rows: %s", sku, pool.Units, expected, strings.Join(kinds, ", ")))
+		} else if off != 0 && w.story.exact {
+			v.inexact = append(v.inexact, fmt.Sprintf("%s: the pool says %d, truth is %d; rows: %s", sku, pool.Units, expected, strings.Join(kinds, ", ")))
 		}
 		for _, id := range a.stores {
 			i := slices.Index(w.all(), id)
@@ -579,6 +582,7 @@ func TestSimulation(t *testing.T) {
 			var mu sync.Mutex
 			met := map[string]int{}
 			sales, conflicts, failed := 0, 0, 0
+			var inexact []string
 			var wg sync.WaitGroup
 			todo := make(chan uint64)
 			for range max(1, runtime.GOMAXPROCS(0)/2) {
@@ -590,6 +594,9 @@ func TestSimulation(t *testing.T) {
 							met[k] += n
 						}
 						sales, conflicts = sales+v.sales, conflicts+v.conflicts
+						if len(v.inexact) > 0 {
+							inexact = append(inexact, fmt.Sprintf("seed %d: %s", seed, strings.Join(v.inexact, "\n  ")))
+						}
 						if len(v.silent) > 0 {
 							failed++
 							t.Errorf("seed %d: %s\n  replay: go test ./internal/engine -run 'TestSimulation' -story '%s' -seed %d -v", seed, strings.Join(v.silent, "\n  "), st.name, seed)
@@ -603,6 +610,9 @@ func TestSimulation(t *testing.T) {
 			}
 			close(todo)
 			wg.Wait()
+			if uint64(len(inexact)) > (last-first+1)/100 {
+				t.Errorf("wrong, if with a row, where nearly everything can be known (silent errors of the rules):\n%s", strings.Join(inexact, "\n"))
+			}
 			var counts []string
 			for _, k := range slices.Sorted(maps.Keys(met)) {
 				counts = append(counts, fmt.Sprintf("    %6d %s", met[k], k))

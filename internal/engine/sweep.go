@@ -405,10 +405,25 @@ func (l *lane) judgeOne(t *turn, id int64) (kept []stock.Sample, ask bool, err e
 	if len(entries) == 0 && !done {
 		return kept, ask, nil
 	}
+	if err := t.doubtful(entries); err != nil {
+		return nil, false, err
+	}
 	if err := t.relative(entries); err != nil {
 		return nil, false, err
 	}
 	return kept, ask, t.save(pool, p, entries)
+}
+
+// doubtful makes conflicts of edits in a shop that another ledger claims: they may be that agent's pushes.
+func (t *turn) doubtful(entries []stock.Entry) error {
+	claimed, err := t.tx.Value(t.st.ID, "claimed")
+	if err != nil || claimed == "" {
+		return err
+	}
+	for i := range entries {
+		entries[i].Conflict = entries[i].Conflict || entries[i].Kind == stock.Edited
+	}
+	return nil
 }
 
 // relative concludes that a store ignores relative updates when a push that it answered with its marker in

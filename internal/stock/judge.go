@@ -415,7 +415,8 @@ func part(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, knownOrd
 			p.Attempts = slices.Delete(p.Attempts, i, i+1)
 			p.Contained += d
 			e := p.entry(Arrived, d, "the shop moved by exactly this unanswered push")
-			e.Attempt = t.ID
+			// An edit of just that size looks the same.
+			e.Attempt, e.Conflict = t.ID, true
 			return append([]Entry{e}, p.moved(Read, p.recount(pool, pol), "")...), true
 		}
 	}

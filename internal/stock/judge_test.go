@@ -392,7 +392,7 @@ func TestAVoidOrOverwrittenPushThatLandsAfterAllIsCounted(t *testing.T) {
 		s.settle()
 		s.sell(1, 1)
 		s.write(a)
-		if e := s.one(s.prove(), stock.Arrived, false); e.Attempt != a.ID || len(s.p.Attempts) != 0 {
+		if e := s.one(s.prove(), stock.Arrived, true); e.Attempt != a.ID || len(s.p.Attempts) != 0 {
 			t.Fatalf("entry %+v, attempts %v", e, s.p.Attempts)
 		}
 		s.settle()
@@ -436,7 +436,7 @@ func TestAVoidOrOverwrittenPushThatLandsAfterAllIsCounted(t *testing.T) {
 			t.Fatalf("attempt %+v", s.p.Attempts[0])
 		}
 		s.write(first)
-		if e := s.one(s.prove(), stock.Arrived, false); e.Attempt != first.ID {
+		if e := s.one(s.prove(), stock.Arrived, true); e.Attempt != first.ID {
 			t.Fatalf("entry %+v", e)
 		}
 		s.wants(23, 23)
