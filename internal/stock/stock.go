@@ -234,7 +234,7 @@ const (
 	Ordered      Kind = "Ordered"   // orders moved the pool
 	Baselined    Kind = "Enrolled"  // a baseline was fixed; a conflict where the numbers disagreed
 	Pushed       Kind = "Pushed"    // a push was answered
-	Arrived      Kind = "Arrived"   // an unanswered push was proved to have arrived
+	Arrived      Kind = "Arrived"   // an unanswered push was proved to have arrived; a conflict where only its size tells
 	Voided       Kind = "Voided"    // conflict: an unanswered push was judged not to have arrived
 	Unclear      Kind = "Unclear"   // conflict: no explanation, or several, fitted; the lower stock was taken
 	Lost         Kind = "Lost"      // conflict: WooCommerce overwrote a sale or a restock; repaired
