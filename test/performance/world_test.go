@@ -226,8 +226,7 @@ type world struct {
 type worldOptions struct {
 	children, skus int
 	pauses         sim.Pauses
-	// load is the share of a shop's time that polling may take; 0 is no limit. How long a request took is not told
-	// right while the clock is fast.
+	// load is the share of a shop's time that polling may take once all is enrolled; 0 is no limit.
 	load float64
 	// rate of the clock once all is enrolled; 1 when 0.
 	rate float64
@@ -251,7 +250,7 @@ func newWorld(b *testing.B, o worldOptions) *world {
 		s, driver := w.open(n, o)
 		w.shops = append(w.shops, s)
 		stores = append(stores, engine.Store{ID: s.id, Mode: engine.Sync, Policy: stock.Policy{Master: n == 0}, Driver: driver,
-			MinInterval: 5 * time.Second, MaxLoad: o.load, Revision: "1"})
+			MinInterval: 5 * time.Second, Revision: "1"})
 	}
 	for _, it := range w.shops[0].Items() {
 		w.items[it.SKU], w.units[it.SKU] = it.ID, firstUnits
@@ -273,6 +272,12 @@ func newWorld(b *testing.B, o worldOptions) *world {
 	})
 	w.settle(o.skus)
 	w.clock.setRate(max(1, o.rate))
+	for i := range stores {
+		stores[i].MaxLoad = o.load
+	}
+	if err := w.engine.Configure(ctx, stores); err != nil {
+		b.Fatal(err)
+	}
 	return w
 }
 
