@@ -324,7 +324,9 @@ func (t *turn) save(pool stock.Pool, p stock.Placement, entries []stock.Entry) e
 			if err != nil {
 				return err
 			}
-			e.Conflict = !told
+			if e.Conflict = !told; e.Conflict {
+				e.Evidence += "; this row stands for every SKU of the shop that showed another number, their histories name each"
+			}
 		}
 		if err := t.tx.Append(e); err != nil {
 			return err
