@@ -106,7 +106,8 @@ func (w *world) settled(ctx context.Context) error {
 // everywhere waits until every shop shows the quantity, twice in a row, by its own REST API.
 func (w *world) everywhere(t *testing.T, sku string, want int) {
 	t.Helper()
-	w.eventuallyShown(t, 30*time.Second, sku, want, w.shops()...)
+	// Long enough for a push that the shop swallowed to be proved and mended: two clean samples and a sweep, twice.
+	w.eventuallyShown(t, 90*time.Second, sku, want, w.shops()...)
 }
 
 func (w *world) eventuallyShown(t *testing.T, limit time.Duration, sku string, want int, shops ...*shop) {
