@@ -1,10 +1,20 @@
 #!/usr/bin/env bash
 # The end-to-end tests, on a cluster made for them. Arguments go to `go test`, such as -run TestSales.
-# KEEP_CLUSTER=1 leaves everything up afterwards, for a look or another run.
+# KEEP_CLUSTER=1 takes a cluster that is up, and leaves it up afterwards, for a look or another run. Without it a
+# cluster that is up is somebody's own: the tests would fail on it, and then stop it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cluster() { go -C hack/cluster run . "$@"; }
+
+answers() {
+  local file
+  file=$(cluster kubeconfig 2>/dev/null) && "$(cluster envtest-assets)/kubectl" --kubeconfig "$file" --request-timeout 5s version >/dev/null 2>&1
+}
+if [[ -z ${KEEP_CLUSTER:-} && ${CLUSTER:-} != existing ]] && answers; then
+  echo "a cluster is up already: stop it with \`make cluster-down\`, or set KEEP_CLUSTER=1 to run the tests on it" >&2
+  exit 1
+fi
 
 finish() {
   local status=$?
