@@ -171,7 +171,7 @@ func printStatus(w io.Writer, s agentapi.Status) {
 	}
 }
 
-func printConflicts(w io.Writer, rows []agent.Entry) {
+func printConflicts(w io.Writer, rows []agentapi.Entry) {
 	if len(rows) == 0 {
 		fmt.Fprintln(w, "No conflicts are open.")
 		return
@@ -185,7 +185,7 @@ func printConflicts(w io.Writer, rows []agent.Entry) {
 	fmt.Fprintln(w, "\n`agent conflicts resolve SKU UNITS` sets a number, `agent conflicts dismiss ID` leaves it as it is.")
 }
 
-func printHistory(w io.Writer, h agent.SKUHistory) {
+func printHistory(w io.Writer, h agentapi.SKUHistory) {
 	switch {
 	case !h.Set:
 		fmt.Fprintf(w, "%s has no number yet: it comes with the master's first clean reading.\n", h.SKU)

@@ -181,10 +181,10 @@ func TestTables(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	var out bytes.Buffer
-	printConflicts(&out, []agent.Entry{{ID: 4, Kind: "Feed", SKU: "A", Units: 5, Evidence: "two stores were set to 7 within an hour", At: at}})
-	printHistory(&out, agent.SKUHistory{SKU: "A", Units: 7, Set: true, Stopped: "two stores were set to 7 within an hour",
-		Shelves: []agent.Shelf{{Store: "fr", Shown: 5, Todo: 2, ReadAt: at, Note: "not enrolled yet"}},
-		Entries: []agent.Entry{{Kind: "Ordered", Store: "fr", Delta: -1, Units: -1, Quantity: 5, At: at}}})
+	printConflicts(&out, []agentapi.Entry{{ID: 4, Kind: "Feed", SKU: "A", Units: 5, Evidence: "two stores were set to 7 within an hour", At: at}})
+	printHistory(&out, agentapi.SKUHistory{SKU: "A", Units: 7, Set: true, Stopped: "two stores were set to 7 within an hour",
+		Shelves: []agentapi.Shelf{{Store: "fr", Shown: 5, Todo: 2, ReadAt: at, Note: "not enrolled yet"}},
+		Entries: []agentapi.Entry{{Kind: "Ordered", Store: "fr", Delta: -1, Units: -1, Quantity: 5, At: at}}})
 	printStatus(&out, agentapi.Status{AgentVersion: "1", ConfigError: "document 2: x", Now: at, StartedAt: at.Add(-3 * time.Hour), Stores: []agentapi.StoreStatus{{
 		StoreID: "fr", Mode: "Sync", InSync: agentapi.Condition{Status: "False", Reason: "SKUsStopped", Message: "1 SKU is stopped"},
 		Mismatches: []agentapi.Mismatch{{SKU: "A", Shown: 5, Wanted: 7}},

@@ -28,51 +28,13 @@ import (
 // agent. Only the user it runs as may open it.
 const SocketName = "stocksync.sock"
 
-// Entry is a line of a SKU's history, or an open conflict.
-type Entry struct {
-	ID    int64  `json:"id"`
-	Kind  string `json:"kind"`
-	Store string `json:"store,omitempty"`
-	SKU   string `json:"sku,omitempty"`
-	// Delta is the change of the shared stock, Units the size of what happened.
-	Delta    int64     `json:"delta"`
-	Units    int64     `json:"units"`
-	Quantity int64     `json:"quantity"`
-	Evidence string    `json:"evidence,omitempty"`
-	Conflict bool      `json:"conflict,omitempty"`
-	At       time.Time `json:"at"`
-}
-
-func entriesOf(rows []ledger.Row) []Entry {
-	out := make([]Entry, 0, len(rows))
+func entriesOf(rows []ledger.Row) []agentapi.Entry {
+	out := make([]agentapi.Entry, 0, len(rows))
 	for _, r := range rows {
-		out = append(out, Entry{ID: r.ID, Kind: string(r.Kind), Store: r.Store, SKU: r.SKU, Delta: r.Delta, Units: r.Units,
+		out = append(out, agentapi.Entry{ID: r.ID, Kind: string(r.Kind), Store: r.Store, SKU: r.SKU, Delta: r.Delta, Units: r.Units,
 			Quantity: r.Quantity, Evidence: r.Evidence, Conflict: r.Conflict, At: r.At})
 	}
 	return out
-}
-
-// SKUHistory is what is known of a SKU: the number, and why.
-type SKUHistory struct {
-	SKU string `json:"sku"`
-	// Units is the shared stock; Set tells whether it has one yet.
-	Units   int64  `json:"units"`
-	Set     bool   `json:"set"`
-	Stopped string `json:"stopped,omitempty"`
-	// Shelves are what the stores show.
-	Shelves []Shelf `json:"shelves"`
-	// Entries are the newest first.
-	Entries []Entry `json:"entries"`
-}
-
-// Shelf is what one store shows of a SKU.
-type Shelf struct {
-	Store  string    `json:"store"`
-	Shown  int64     `json:"shown"`
-	Todo   int64     `json:"todo"`
-	ReadAt time.Time `json:"readAt"`
-	// Note says what is special: not enrolled, blocked, waiting.
-	Note string `json:"note,omitempty"`
 }
 
 func listenSocket(path string) (net.Listener, error) {
@@ -213,22 +175,22 @@ func (a *Agent) pool(ctx context.Context, sku string) (stock.Pool, error) {
 	return pool, err
 }
 
-func (a *Agent) history(ctx context.Context, sku string, limit int) (SKUHistory, error) {
+func (a *Agent) history(ctx context.Context, sku string, limit int) (agentapi.SKUHistory, error) {
 	pool, err := a.pool(ctx, sku)
 	if err != nil {
-		return SKUHistory{}, err
+		return agentapi.SKUHistory{}, err
 	}
-	h := SKUHistory{SKU: pool.SKU, Units: pool.Units, Set: pool.Set, Stopped: pool.Stopped}
+	h := agentapi.SKUHistory{SKU: pool.SKU, Units: pool.Units, Set: pool.Set, Stopped: pool.Stopped}
 	err = a.ledger.View(ctx, func(tx engine.Tx) error {
 		placements, err := tx.Placements(pool.ID)
 		h.Shelves = nil
 		for _, p := range placements {
-			h.Shelves = append(h.Shelves, Shelf{Store: p.Store, Shown: p.Shown, Todo: p.Todo, ReadAt: p.ReadAt, Note: note(p)})
+			h.Shelves = append(h.Shelves, agentapi.Shelf{Store: p.Store, Shown: p.Shown, Todo: p.Todo, ReadAt: p.ReadAt, Note: note(p)})
 		}
 		return err
 	})
 	if err != nil {
-		return SKUHistory{}, err
+		return agentapi.SKUHistory{}, err
 	}
 	rows, err := a.ledger.History(ctx, pool.ID, limit)
 	h.Entries = entriesOf(rows)
@@ -274,7 +236,7 @@ func (c *Client) Status(ctx context.Context) (s agentapi.Status, err error) {
 }
 
 // Conflicts lists what waits for a person, oldest first.
-func (c *Client) Conflicts(ctx context.Context) (rows []Entry, err error) {
+func (c *Client) Conflicts(ctx context.Context) (rows []agentapi.Entry, err error) {
 	return rows, c.ask(ctx, http.MethodGet, conflictsPath, nil, &rows)
 }
 
@@ -290,7 +252,7 @@ func (c *Client) Dismiss(ctx context.Context, ids ...int64) error {
 }
 
 // History tells why a SKU's number is what it is.
-func (c *Client) History(ctx context.Context, sku string, limit int) (h SKUHistory, err error) {
+func (c *Client) History(ctx context.Context, sku string, limit int) (h agentapi.SKUHistory, err error) {
 	q := url.Values{"sku": {sku}, "limit": {strconv.Itoa(limit)}}
 	return h, c.ask(ctx, http.MethodGet, historyPath+"?"+q.Encode(), nil, &h)
 }

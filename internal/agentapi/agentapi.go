@@ -97,6 +97,14 @@ type Status struct {
 	Conflicts int `json:"conflicts"`
 	// Stores holds the master first, then the children ordered by storeID.
 	Stores []StoreStatus `json:"stores"`
+	// LastReconcile and LastAudit are the newest run of each kind, running or ended.
+	LastReconcile *Run `json:"lastReconcile,omitempty"`
+	LastAudit     *Run `json:"lastAudit,omitempty"`
+	// HandledReconcile and HandledAudit are the newest values of the request annotations whose run has ended.
+	HandledReconcile string `json:"handledReconcile,omitempty"`
+	HandledAudit     string `json:"handledAudit,omitempty"`
+	// Breaker is set while pushes are held.
+	Breaker *Breaker `json:"breaker,omitempty"`
 }
 
 // StoreStatus is what the agent knows of one store.
