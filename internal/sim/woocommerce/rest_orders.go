@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 var orderListArgs = append([]arg{
@@ -52,18 +51,7 @@ func listOrders(c *call) (int, any, error) {
 // selectOrders lists what a list request matches. The lock is held.
 func (c *call) selectOrders() []*order {
 	st, p := c.view(), c.params
-	gmt := p.bool("dates_are_gmt")
-	moment := func(name string) (time.Time, bool) {
-		d, ok := p[name].(date)
-		if !ok {
-			return time.Time{}, false
-		}
-		return d.moment(c.s.o.Location, gmt), true
-	}
-	modifiedAfter, hasAfter := moment("modified_after")
-	modifiedBefore, hasBefore := moment("modified_before")
-	createdAfter, hasCreatedAfter := moment("after")
-	createdBefore, hasCreatedBefore := moment("before")
+	dates := c.dateFilter()
 	include, hasInclude := p.ids("include")
 	exclude, _ := p.ids("exclude")
 	statuses := p.strings("status")
@@ -74,8 +62,7 @@ func (c *call) selectOrders() []*order {
 		listed := slices.Contains(statuses, o.Status) || anyStatus && o.Status != Trashed
 		switch {
 		case !listed,
-			hasAfter && !o.Modified.After(modifiedAfter), hasBefore && !o.Modified.Before(modifiedBefore),
-			hasCreatedAfter && !o.Created.After(createdAfter), hasCreatedBefore && !o.Created.Before(createdBefore),
+			!dates.match(o.Created, o.Modified),
 			hasInclude && !slices.Contains(include, o.ID), slices.Contains(exclude, o.ID),
 			productID != 0 && !slices.ContainsFunc(o.Lines, func(l line) bool { return l.ProductID == productID || l.VariationID == productID }):
 			return false
@@ -86,8 +73,8 @@ func (c *call) selectOrders() []*order {
 	switch {
 	case hasInclude:
 		ids = slices.Compact(slices.Sorted(slices.Values(include)))
-	case hasAfter:
-		ids, ascending = st.orderLog.after(modifiedAfter.Unix()), false
+	case dates.modifiedAfter != nil:
+		ids, ascending = st.orderLog.after(dates.modifiedAfter.Unix()), false
 	}
 	rows := make([]*order, 0, min(len(ids), 128))
 	for _, id := range ids {

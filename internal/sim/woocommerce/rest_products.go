@@ -107,18 +107,7 @@ func (c *call) renderList(rows []*product, render func(*product, map[string]bool
 // parent is given, else of products, with variations where the store includes them. The lock is held.
 func (c *call) selectProducts(family []int64) []*product {
 	st, p := c.view(), c.params
-	gmt := p.bool("dates_are_gmt")
-	moment := func(name string) (time.Time, bool) {
-		d, ok := p[name].(date)
-		if !ok {
-			return time.Time{}, false
-		}
-		return d.moment(c.s.o.Location, gmt), true
-	}
-	modifiedAfter, hasAfter := moment("modified_after")
-	modifiedBefore, hasBefore := moment("modified_before")
-	createdAfter, hasCreatedAfter := moment("after")
-	createdBefore, hasCreatedBefore := moment("before")
+	dates := c.dateFilter()
 	skus, searchSKU := skuSet(p.str("sku", "")), strings.ToLower(p.str("search_sku", ""))
 	guids := map[string]bool{}
 	for part := range strings.SplitSeq(p.str("global_unique_id", ""), ",") {
@@ -141,8 +130,7 @@ func (c *call) selectProducts(family []int64) []*product {
 			len(skus) > 0 && !skus[strings.ToLower(x.SKU)],
 			searchSKU != "" && !strings.Contains(strings.ToLower(x.SKU), searchSKU),
 			len(guids) > 0 && !guids[x.GUID],
-			hasAfter && !x.Modified.After(modifiedAfter), hasBefore && !x.Modified.Before(modifiedBefore),
-			hasCreatedAfter && !x.Created.After(createdAfter), hasCreatedBefore && !x.Created.Before(createdBefore),
+			!dates.match(x.Created, x.Modified),
 			hasInclude && !slices.Contains(include, x.ID), slices.Contains(exclude, x.ID),
 			hasParents && !slices.Contains(parents, x.ParentID), len(notParents) > 0 && slices.Contains(notParents, x.ParentID),
 			search != "" && !strings.Contains(strings.ToLower(x.Name), search),
@@ -166,8 +154,8 @@ func (c *call) selectProducts(family []int64) []*product {
 	case hasInclude:
 		ids = slices.Compact(slices.Sorted(slices.Values(include)))
 		ascending = true
-	case hasAfter:
-		ids = st.productLog.after(modifiedAfter.Unix())
+	case dates.modifiedAfter != nil:
+		ids = st.productLog.after(dates.modifiedAfter.Unix())
 	case withVariations:
 		for id := range st.Products {
 			ids = append(ids, id)
@@ -287,18 +275,28 @@ func (c *call) answer(p *product) object {
 }
 
 func deleteProduct(c *call) (int, any, error) {
+	return c.removed(func(st *state) (*product, error) {
+		switch p := st.Products[c.ids[0]]; {
+		case p == nil:
+			return nil, errProductID
+		case p.Kind == Variation:
+			return nil, errIsVariation
+		default:
+			return p, nil
+		}
+	}, c.productObject)
+}
+
+// removed removes the item that find names and answers with what show made of it before.
+func (c *call) removed(find func(*state) (*product, error), show func(*product, map[string]bool) object) (int, any, error) {
 	s := c.s
 	s.mu.Lock()
-	p := s.st.Products[c.ids[0]]
-	if p == nil {
+	p, err := find(s.st)
+	if err != nil {
 		s.mu.Unlock()
-		return 0, nil, errProductID
+		return 0, nil, err
 	}
-	if p.Kind == Variation {
-		s.mu.Unlock()
-		return 0, nil, errIsVariation
-	}
-	body := c.productObject(p, nil)
+	body := show(p, nil)
 	s.mu.Unlock()
 	if err := s.removeItem(c.run, p.ID, c.params.bool("force")); err != nil {
 		return 0, nil, err

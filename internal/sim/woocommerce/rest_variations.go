@@ -97,19 +97,7 @@ func editVariation(c *call) (int, any, error) {
 }
 
 func deleteVariation(c *call) (int, any, error) {
-	s := c.s
-	s.mu.Lock()
-	p, err := variation(s.st, c.ids[0], c.ids[1])
-	if err != nil {
-		s.mu.Unlock()
-		return 0, nil, err
-	}
-	body := c.variationObject(p, nil)
-	s.mu.Unlock()
-	if err := s.removeItem(c.run, p.ID, c.params.bool("force")); err != nil {
-		return 0, nil, err
-	}
-	return 200, body, nil
+	return c.removed(func(st *state) (*product, error) { return variation(st, c.ids[0], c.ids[1]) }, c.variationObject)
 }
 
 // variationObject is a variation as its parent's routes show it. The lock is held.
