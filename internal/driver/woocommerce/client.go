@@ -23,6 +23,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"stocksync.dev/stocksync/api/v1alpha1"
+	"stocksync.dev/stocksync/internal/driver/httpfault"
 	"stocksync.dev/stocksync/internal/engine"
 	"stocksync.dev/stocksync/internal/stock"
 )
@@ -36,8 +37,6 @@ const (
 	apiPath = "/wp-json/wc/v3"
 	// maxBody bounds what is read of an answer, after decompression.
 	maxBody = 32 << 20
-	// maxRetryAfter bounds what a shop may ask for, so that a wrong header cannot silence a lane for days.
-	maxRetryAfter = time.Hour
 )
 
 // Options describe a store and how to reach it.
@@ -239,7 +238,7 @@ func (c *Client) do(ctx context.Context, r request) (answer, error) {
 	// The transport itself follows no redirect: the key must not travel to where a redirect points.
 	resp, err := c.http.RoundTrip(req)
 	if err != nil {
-		f := networkFault(ctx, err)
+		f := httpfault.Network(ctx, err)
 		c.log.V(1).Info("no answer", "method", r.method, "path", r.path, "reason", f.Reason)
 		return answer{}, f
 	}
@@ -249,7 +248,7 @@ func (c *Client) do(ctx context.Context, r request) (answer, error) {
 	c.log.V(1).Info("answer", "method", r.method, "path", r.path, "status", a.status,
 		"bytes", len(a.body), "milliseconds", c.now().Sub(sent).Milliseconds())
 	if err != nil {
-		f := networkFault(ctx, err)
+		f := httpfault.Network(ctx, err)
 		f.Unsent = false
 		return answer{}, f
 	}

@@ -2,65 +2,20 @@ package woocommerce
 
 import (
 	"bytes"
-	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
-	"time"
 
 	"stocksync.dev/stocksync/api/v1alpha1"
+	"stocksync.dev/stocksync/internal/driver/httpfault"
 	"stocksync.dev/stocksync/internal/engine"
 )
 
 // unexpected is a fault about an answer that cannot be used. A write so answered may have happened.
 func unexpected(message string) *engine.Fault {
 	return &engine.Fault{Reason: v1alpha1.ReasonUnexpectedContent, Message: message}
-}
-
-// networkFault sorts the error of a request that was not answered. Its text holds nothing of the error's own,
-// which may name URLs and, from shared certificates, other shops.
-func networkFault(ctx context.Context, err error) *engine.Fault {
-	unsent := func(reason, message string) *engine.Fault {
-		return &engine.Fault{Reason: reason, Message: message, Unsent: true}
-	}
-	var (
-		dns       *net.DNSError
-		op        *net.OpError
-		authority x509.UnknownAuthorityError
-		name      x509.HostnameError
-		invalid   x509.CertificateInvalidError
-		verify    *tls.CertificateVerificationError
-		record    tls.RecordHeaderError
-		timeout   net.Error
-	)
-	switch {
-	case errors.As(err, &dns):
-		return unsent(v1alpha1.ReasonNameNotResolved, "the shop's host name has no address: check the URL and the cluster's DNS")
-	case errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect"):
-		return unsent(v1alpha1.ReasonUnreachable, "no connection to the shop: it refuses or does not answer on its port; check the URL, firewalls and egress network policies")
-	case errors.As(err, &authority):
-		return unsent(v1alpha1.ReasonUntrustedCertificate, "the shop's certificate is signed by an authority that is not trusted: for a private CA, name its PEM certificate in caBundleSecretKeyRef")
-	case errors.As(err, &name):
-		return unsent(v1alpha1.ReasonUntrustedCertificate, "the shop's certificate is for another host name: use the name it was made for in the URL, or replace it")
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return unsent(v1alpha1.ReasonUntrustedCertificate, "the shop's certificate has expired or is not yet valid: renew it, or set the clock right")
-	case errors.As(err, &invalid), errors.As(err, &verify):
-		return unsent(v1alpha1.ReasonUntrustedCertificate, "the shop's certificate is not valid: replace it, or name its CA's PEM certificate in caBundleSecretKeyRef")
-	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &record):
-		return unsent(v1alpha1.ReasonPlainHTTP, "the shop answers in plain HTTP on this port: give it TLS, or use the URL and port where it has it")
-	case errors.Is(context.Cause(ctx), context.Canceled):
-		return &engine.Fault{Reason: v1alpha1.ReasonTimeout, Message: "the request was given up because the agent stops or was configured anew"}
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return &engine.Fault{Reason: v1alpha1.ReasonTimeout, Message: "the shop did not answer in time"}
-	}
-	return &engine.Fault{Reason: v1alpha1.ReasonUnreachable, Message: "the connection to the shop was cut before its answer was complete"}
 }
 
 // errorCode is the code of a WordPress error; empty if the body is not one.
@@ -94,7 +49,7 @@ func classify(r request, a answer, readable bool) *engine.Fault {
 		return &engine.Fault{Reason: reason, Unsent: unsent, Message: fmt.Sprintf(format, args...)}
 	}
 	waiting := func(f *engine.Fault) *engine.Fault {
-		f.RetryAfter = retryAfter(a.header)
+		f.RetryAfter = httpfault.RetryAfter(a.header)
 		return f
 	}
 	switch {
@@ -191,18 +146,4 @@ func suffix(code string) string {
 		return ""
 	}
 	return " (" + code + ")"
-}
-
-// retryAfter reads the header in both its forms; a date counts from the answer's own Date.
-func retryAfter(h http.Header) time.Duration {
-	v := strings.TrimSpace(h.Get("Retry-After"))
-	var d time.Duration
-	if seconds, err := strconv.ParseFloat(v, 64); err == nil {
-		d = time.Duration(min(max(seconds, 0), maxRetryAfter.Seconds()) * float64(time.Second))
-	} else if at, err := http.ParseTime(v); err == nil {
-		if date, err := http.ParseTime(h.Get("Date")); err == nil {
-			d = at.Sub(date)
-		}
-	}
-	return min(max(d, 0), maxRetryAfter)
 }

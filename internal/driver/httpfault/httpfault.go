@@ -1,0 +1,75 @@
+// Package httpfault sorts what can go wrong between the agent and any peer that speaks HTTP, in the reasons and words of
+// the condition Connected.
+package httpfault
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"stocksync.dev/stocksync/api/v1alpha1"
+	"stocksync.dev/stocksync/internal/engine"
+)
+
+// MaxRetryAfter bounds what a peer may ask for.
+const MaxRetryAfter = time.Hour
+
+// Network sorts the error of a request that was not answered, with the reasons of Connected. Its text holds nothing of
+// the error's own, which may name URLs and, from shared certificates, other shops.
+func Network(ctx context.Context, err error) *engine.Fault {
+	unsent := func(reason, message string) *engine.Fault {
+		return &engine.Fault{Reason: reason, Message: message, Unsent: true}
+	}
+	var (
+		dns       *net.DNSError
+		op        *net.OpError
+		authority x509.UnknownAuthorityError
+		name      x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		verify    *tls.CertificateVerificationError
+		record    tls.RecordHeaderError
+		timeout   net.Error
+	)
+	switch {
+	case errors.As(err, &dns):
+		return unsent(v1alpha1.ReasonNameNotResolved, "the shop's host name has no address: check the URL and the cluster's DNS")
+	case errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect"):
+		return unsent(v1alpha1.ReasonUnreachable, "no connection to the shop: it refuses or does not answer on its port; check the URL, firewalls and egress network policies")
+	case errors.As(err, &authority):
+		return unsent(v1alpha1.ReasonUntrustedCertificate, "the shop's certificate is signed by an authority that is not trusted: for a private CA, name its PEM certificate in caBundleSecretKeyRef")
+	case errors.As(err, &name):
+		return unsent(v1alpha1.ReasonUntrustedCertificate, "the shop's certificate is for another host name: use the name it was made for in the URL, or replace it")
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return unsent(v1alpha1.ReasonUntrustedCertificate, "the shop's certificate has expired or is not yet valid: renew it, or set the clock right")
+	case errors.As(err, &invalid), errors.As(err, &verify):
+		return unsent(v1alpha1.ReasonUntrustedCertificate, "the shop's certificate is not valid: replace it, or name its CA's PEM certificate in caBundleSecretKeyRef")
+	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &record):
+		return unsent(v1alpha1.ReasonPlainHTTP, "the shop answers in plain HTTP on this port: give it TLS, or use the URL and port where it has it")
+	case errors.Is(context.Cause(ctx), context.Canceled):
+		return &engine.Fault{Reason: v1alpha1.ReasonTimeout, Message: "the request was given up because the agent stops or was configured anew"}
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return &engine.Fault{Reason: v1alpha1.ReasonTimeout, Message: "the shop did not answer in time"}
+	}
+	return &engine.Fault{Reason: v1alpha1.ReasonUnreachable, Message: "the connection to the shop was cut before its answer was complete"}
+}
+
+// RetryAfter reads the header of that name in both its forms, 0 without one and an hour at most, so that a wrong header
+// cannot silence a lane for days; a date counts from the answer's own Date.
+func RetryAfter(h http.Header) time.Duration {
+	v := strings.TrimSpace(h.Get("Retry-After"))
+	var d time.Duration
+	if seconds, err := strconv.ParseFloat(v, 64); err == nil {
+		d = time.Duration(min(max(seconds, 0), MaxRetryAfter.Seconds()) * float64(time.Second))
+	} else if at, err := http.ParseTime(v); err == nil {
+		if date, err := http.ParseTime(h.Get("Date")); err == nil {
+			d = at.Sub(date)
+		}
+	}
+	return min(max(d, 0), MaxRetryAfter)
+}
