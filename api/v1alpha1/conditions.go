@@ -1,6 +1,6 @@
 package v1alpha1
 
-// Condition types. Reconciling, Stalled and Paused are present only while True.
+// Condition types. Reconciling, Stalled, Paused and CircuitBreakerTripped are present only while True.
 const (
 	// ConditionReady sums up the others: the store is accepted, reachable and kept the same (in Observe: would be).
 	// On a topology it speaks of the agent and the master.
@@ -17,6 +17,13 @@ const (
 	ConditionHintsAvailable = "HintsAvailable"
 	// ConditionInSync is False when the oldest difference is older than the lag objective, or a person must decide.
 	ConditionInSync = "InSync"
+	// ConditionReconcileSucceeded says how the newest reconcile ended, and whether its schedule works.
+	ConditionReconcileSucceeded = "ReconcileSucceeded"
+	// ConditionAuditPassed says how the newest audit ended, and whether its schedule works.
+	ConditionAuditPassed = "AuditPassed"
+	// ConditionCircuitBreakerTripped is True while a change is held back until a person approves it; it is
+	// present only then.
+	ConditionCircuitBreakerTripped = "CircuitBreakerTripped"
 	// ConditionReconciling is True while the operator waits for something it asked for.
 	ConditionReconciling = "Reconciling"
 	// ConditionStalled is True while only the user can help.
@@ -146,12 +153,51 @@ const (
 	ReasonChildrenNotInSync = "ChildrenNotInSync"
 )
 
+// Reasons of ReconcileSucceeded and AuditPassed.
+const (
+	// ReasonRunSucceeded: the newest run ended well; an audit found nothing that differs.
+	ReasonRunSucceeded = "RunSucceeded"
+	// ReasonNeedsAttention: the newest run ended, and what it found or could not mend needs a person.
+	ReasonNeedsAttention = "NeedsAttention"
+	// ReasonRunFailed: the newest run could not do its work.
+	ReasonRunFailed = "RunFailed"
+	// ReasonRunCancelled: the newest run was cancelled.
+	ReasonRunCancelled = "RunCancelled"
+	// ReasonRunning: the first run has begun.
+	ReasonRunning = "Running"
+	// ReasonNotRunYet: the schedule works, and its first run is yet to come.
+	ReasonNotRunYet = "NotRunYet"
+	// ReasonSuspended: the schedule is suspended, and there was no run yet.
+	ReasonSuspended = "Suspended"
+	// ReasonJobFailed: the newest Job ended before the agent began a run for it.
+	ReasonJobFailed = "JobFailed"
+	// ReasonInvalidSchedule: the schedule or its time zone cannot be used, or it never comes due.
+	ReasonInvalidSchedule = "InvalidSchedule"
+)
+
+// Reasons of CircuitBreakerTripped.
+const (
+	// ReasonLargeChange: a change would zero or multiply too many SKUs at once.
+	ReasonLargeChange = "LargeChange"
+)
+
 // Reasons of Paused, named after the mode.
 const (
 	// ReasonObserve: the mode in effect is Observe.
 	ReasonObserve = "Observe"
 	// ReasonOff: the mode in effect is Off.
 	ReasonOff = "Off"
+)
+
+// Annotations people and pipelines set on a StockSyncTopology. The agent reads them with the rest of the object.
+const (
+	// AnnotationReconcileRequestedAt asks for a reconcile by any value it has not had; status.lastHandledReconcileRequest
+	// is that value once the reconcile has ended.
+	AnnotationReconcileRequestedAt = "stocksync.dev/reconcile-requested-at"
+	// AnnotationAuditRequestedAt asks for an audit in the same way; status.lastHandledAuditRequest answers.
+	AnnotationAuditRequestedAt = "stocksync.dev/audit-requested-at"
+	// AnnotationApproveTrip approves the trip of the circuit breaker whose id it holds, and no other.
+	AnnotationApproveTrip = "stocksync.dev/approve-trip"
 )
 
 // Labels and annotations of the objects the operator makes.

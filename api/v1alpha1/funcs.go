@@ -8,6 +8,15 @@ const (
 	DefaultMinIntervalSeconds  = 5
 	DefaultMaxStoreLoadPercent = 2
 	DefaultStorageSize         = "1Gi"
+
+	DefaultSuccessfulJobsHistoryLimit = 3
+	DefaultFailedJobsHistoryLimit     = 3
+	DefaultStartingDeadlineSeconds    = 3600
+	DefaultActiveDeadlineSeconds      = 86400
+	DefaultTimeZone                   = "Etc/UTC"
+
+	DefaultBreakerSharePercent = 20
+	DefaultBreakerMinimumSKUs  = 20
 )
 
 // EffectiveMode is the mode of the master: Observe unless Sync is asked for.
@@ -111,4 +120,39 @@ func (w *WooCommerce) SecretKeys() []SecretKeyReference {
 		keys = append(keys, *w.CABundleSecretKeyRef)
 	}
 	return keys
+}
+
+// EffectiveStrategy is DifferencesOnly unless another is asked for.
+func (r *Reconcile) EffectiveStrategy() ReconcileStrategy {
+	if r.Strategy == "" {
+		return ReconcileDifferencesOnly
+	}
+	return r.Strategy
+}
+
+// EffectiveTimeZone is Etc/UTC unless another is asked for.
+func (t *Timetable) EffectiveTimeZone() string {
+	if t.TimeZone == "" {
+		return DefaultTimeZone
+	}
+	return t.TimeZone
+}
+
+// On reports whether the circuit breaker may trip; it holds for a nil receiver too, as do the other methods.
+func (b *CircuitBreaker) On() bool { return b == nil || b.Mode != BreakerDisabled }
+
+// MaxSharePercent is the share of the SKUs, in percent, that a change may zero or multiply.
+func (b *CircuitBreaker) MaxSharePercent() int {
+	if b == nil {
+		return DefaultBreakerSharePercent
+	}
+	return int(valueOr(b.SharePercent, DefaultBreakerSharePercent))
+}
+
+// LeastSKUs is the number of SKUs below which no change is held back.
+func (b *CircuitBreaker) LeastSKUs() int {
+	if b == nil {
+		return DefaultBreakerMinimumSKUs
+	}
+	return int(valueOr(b.MinimumSKUs, DefaultBreakerMinimumSKUs))
 }

@@ -19,10 +19,14 @@ import (
 // +kubebuilder:printcolumn:name="In-Sync",type=string,JSONPath=`.status.children.inSyncSummary`
 // +kubebuilder:printcolumn:name="Backlog",type=integer,JSONPath=`.status.backlog`
 // +kubebuilder:printcolumn:name="Heartbeat",type=date,JSONPath=`.status.lastHeartbeatTime`
+// +kubebuilder:printcolumn:name="Last-Reconcile",type=date,JSONPath=`.status.lastReconcile.startTime`
+// +kubebuilder:printcolumn:name="Last-Audit",type=date,JSONPath=`.status.lastAudit.startTime`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Versions",type=string,priority=1,JSONPath=`.status.master.versions`
 // +kubebuilder:printcolumn:name="Conflicts",type=integer,priority=1,JSONPath=`.status.conflicts`
+// +kubebuilder:printcolumn:name="Reconcile",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="ReconcileSucceeded")].reason`
+// +kubebuilder:printcolumn:name="Audit",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="AuditPassed")].reason`
 // +kubebuilder:printcolumn:name="Last-Error",type=string,priority=1,JSONPath=`.status.master.lastError.message`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="`metadata.name` must be a DNS label of at most 40 characters: lower-case letters, digits and hyphens, beginning with a letter and ending with a letter or digit"
 type StockSyncTopology struct {
@@ -84,6 +88,20 @@ type StockSyncTopologySpec struct {
 	// +kubebuilder:validation:Minimum=5
 	// +kubebuilder:validation:Maximum=86400
 	LagObjectiveSeconds *int32 `json:"lagObjectiveSeconds,omitempty"`
+	// reconcile makes a CronJob that reads every store anew and writes what
+	// differs. When omitted there is none; a reconcile can still be asked for.
+	// +optional
+	Reconcile *Reconcile `json:"reconcile,omitempty"`
+	// audit makes a CronJob that compares every child with what it should show,
+	// and writes nothing. When omitted there is none; an audit can still be asked
+	// for.
+	// +optional
+	Audit *Audit `json:"audit,omitempty"`
+	// circuitBreaker holds back a change that would zero or multiply too many SKUs
+	// at once, until a person approves it. When omitted it is on, with the limits
+	// of its fields.
+	// +optional
+	CircuitBreaker *CircuitBreaker `json:"circuitBreaker,omitempty"`
 	// agent adjusts the sync agent's pod. When omitted the operator's choices
 	// hold.
 	// +optional
@@ -243,8 +261,10 @@ type Ingress struct {
 // StockSyncTopologyStatus is what the operator last saw of a topology.
 type StockSyncTopologyStatus struct {
 	// conditions of the topology: Ready, Accepted, SecretsAvailable,
-	// AgentAvailable, Connected, HintsAvailable and InSync; Reconciling, Stalled
-	// and Paused while true. Connected and HintsAvailable speak of the master.
+	// AgentAvailable, Connected, HintsAvailable and InSync; ReconcileSucceeded and
+	// AuditPassed once there is a schedule or a run; Reconciling, Stalled, Paused
+	// and CircuitBreakerTripped while true. Connected and HintsAvailable speak of
+	// the master.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -291,6 +311,30 @@ type StockSyncTopologyStatus struct {
 	// conflicts is the number of open conflicts.
 	// +optional
 	Conflicts *int32 `json:"conflicts,omitempty"`
+	// lastReconcile is the newest reconcile, running or ended.
+	// +optional
+	LastReconcile *RunStatus `json:"lastReconcile,omitempty"`
+	// lastAudit is the newest audit, running or ended.
+	// +optional
+	LastAudit *RunStatus `json:"lastAudit,omitempty"`
+	// nextReconcileTime is when the schedule begins the next reconcile; absent
+	// without a schedule, and while it is suspended or cannot be used.
+	// +optional
+	NextReconcileTime *metav1.Time `json:"nextReconcileTime,omitempty"`
+	// nextAuditTime is the same for audits.
+	// +optional
+	NextAuditTime *metav1.Time `json:"nextAuditTime,omitempty"`
+	// lastHandledReconcileRequest is the newest value of the annotation
+	// stocksync.dev/reconcile-requested-at whose reconcile has ended.
+	// +optional
+	LastHandledReconcileRequest string `json:"lastHandledReconcileRequest,omitempty"`
+	// lastHandledAuditRequest is the newest value of the annotation
+	// stocksync.dev/audit-requested-at whose audit has ended.
+	// +optional
+	LastHandledAuditRequest string `json:"lastHandledAuditRequest,omitempty"`
+	// circuitBreaker is set while the circuit breaker holds back a change.
+	// +optional
+	CircuitBreaker *BreakerStatus `json:"circuitBreaker,omitempty"`
 }
 
 // ChildrenStatus counts the ChildStores of a topology.

@@ -57,6 +57,17 @@ spec:
       caBundleSecretKeyRef: {name: corp-ca, key: ca.crt}
   exclusions: {skus: [GIFT-CARD], skuPatterns: ["SAMPLE-*"]}
   lagObjectiveSeconds: 60
+  reconcile:
+    schedule: "0 3 * * *"
+    timeZone: Europe/Berlin
+    strategy: DifferencesOnly
+    suspend: true
+    successfulJobsHistoryLimit: 3
+    failedJobsHistoryLimit: 0
+    startingDeadlineSeconds: 600
+    activeDeadlineSeconds: 7200
+  audit: {schedule: "@hourly", suspend: false}
+  circuitBreaker: {mode: Enabled, sharePercent: 20, minimumSKUs: 20}
   agent:
     image: registry.example.com/agent:1
     imagePullSecrets: [{name: pull}]
@@ -265,6 +276,57 @@ func TestCreateRules(t *testing.T) {
 		{minimalChild, edit{"spec.polling", map[string]any{"maxStoreLoadPercent": int64(0)}}, "should be greater than or equal to 1"},
 		{minimalChild, edit{"spec.polling", map[string]any{"maxStoreLoadPercent": int64(101)}}, "should be less than or equal to 100"},
 		{minimalChild, edit{"spec.polling", map[string]any{}}, ""},
+
+		// Schedules.
+		{minimalTopology, edit{"spec.reconcile", map[string]any{}}, "spec.reconcile.schedule: Required value"},
+		{minimalTopology, edit{"spec.audit", map[string]any{}}, "spec.audit.schedule: Required value"},
+		{fullTopology, edit{"spec.audit.schedule", ""}, "should be at least 1 chars long"},
+		{fullTopology, edit{"spec.audit.schedule", long}, "may not be more than 100"},
+		{fullTopology, edit{"spec.audit.schedule", "*/15 0-6,22 1,15 jan-MAR,12 mon-fri/2"}, ""},
+		{fullTopology, edit{"spec.audit.schedule", "05 03 01 ? 0,6"}, ""},
+		{fullTopology, edit{"spec.audit.schedule", "@weekly"}, ""},
+		{fullTopology, edit{"spec.audit.schedule", "@fortnightly"}, "or one of @hourly, @daily"},
+		{fullTopology, edit{"spec.audit.schedule", "@every 5m"}, "must be five fields"},
+		{fullTopology, edit{"spec.audit.schedule", "0 3 * *"}, "must be five fields"},
+		{fullTopology, edit{"spec.audit.schedule", "0 0 3 * * *"}, "must be five fields"},
+		{fullTopology, edit{"spec.audit.schedule", "0  3 * * *"}, "with one blank between them"},
+		{fullTopology, edit{"spec.audit.schedule", "TZ=UTC 0 3 * * *"}, "a time zone belongs in `timeZone`"},
+		{fullTopology, edit{"spec.audit.schedule", "CRON_TZ=UTC 0 3 * *"}, "the minute, the first field, must be"},
+		{fullTopology, edit{"spec.audit.schedule", "60 3 * * *"}, "the minute, the first field, must be *, a number between 0 and 59"},
+		{fullTopology, edit{"spec.audit.schedule", "0 24 * * *"}, "the hour, the second field, must be *, a number between 0 and 23"},
+		{fullTopology, edit{"spec.audit.schedule", "0 3 32 * *"}, "the day of the month, the third field, must be *, a number between 1 and 31"},
+		{fullTopology, edit{"spec.audit.schedule", "0 3 0 * *"}, "the day of the month, the third field"},
+		{fullTopology, edit{"spec.audit.schedule", "0 3 * 13 *"}, "the month, the fourth field, must be *, a number between 1 and 12 or jan to dec"},
+		{fullTopology, edit{"spec.audit.schedule", "0 3 * * 7"}, "the day of the week, the fifth field, must be *, a number between 0, which is Sunday, and 6"},
+		{fullTopology, edit{"spec.audit.schedule", "*/0 3 * * *"}, "a step such as */2"},
+		{fullTopology, edit{"spec.audit.schedule", "0 3 * * someday"}, "the day of the week, the fifth field"},
+		{fullTopology, edit{"spec.reconcile.schedule", "60 3 * * *"}, "spec.reconcile.schedule: Invalid value"},
+		{fullTopology, edit{"spec.audit.timeZone", "America/Argentina/Buenos_Aires"}, ""},
+		{fullTopology, edit{"spec.audit.timeZone", "Etc/GMT+1"}, ""},
+		{fullTopology, edit{"spec.audit.timeZone", "Local"}, "must be the name of a time zone such as Europe/Berlin or Etc/UTC"},
+		{fullTopology, edit{"spec.audit.timeZone", "../etc/passwd"}, "must be the name of a time zone"},
+		{fullTopology, edit{"spec.audit.timeZone", ""}, "should be at least 1 chars long"},
+		{fullTopology, edit{"spec.audit.timeZone", long}, "may not be more than 64"},
+		{fullTopology, edit{"spec.audit.suspend", "yes"}, "must be of type boolean"},
+		{fullTopology, edit{"spec.audit.successfulJobsHistoryLimit", int64(-1)}, "should be greater than or equal to 0"},
+		{fullTopology, edit{"spec.audit.successfulJobsHistoryLimit", int64(101)}, "should be less than or equal to 100"},
+		{fullTopology, edit{"spec.audit.failedJobsHistoryLimit", int64(-1)}, "should be greater than or equal to 0"},
+		{fullTopology, edit{"spec.audit.failedJobsHistoryLimit", int64(101)}, "should be less than or equal to 100"},
+		{fullTopology, edit{"spec.audit.startingDeadlineSeconds", int64(9)}, "should be greater than or equal to 10"},
+		{fullTopology, edit{"spec.audit.startingDeadlineSeconds", int64(604801)}, "should be less than or equal to 604800"},
+		{fullTopology, edit{"spec.audit.activeDeadlineSeconds", int64(59)}, "should be greater than or equal to 60"},
+		{fullTopology, edit{"spec.audit.activeDeadlineSeconds", int64(604801)}, "should be less than or equal to 604800"},
+		{fullTopology, edit{"spec.reconcile.strategy", "Reset"}, `supported values: "DifferencesOnly", "Push", "DryRun"`},
+		{fullTopology, edit{"spec.reconcile.strategy", "DryRun"}, ""},
+
+		// The circuit breaker.
+		{minimalTopology, edit{"spec.circuitBreaker", map[string]any{}}, ""},
+		{fullTopology, edit{"spec.circuitBreaker.mode", "Off"}, `supported values: "Enabled", "Disabled"`},
+		{fullTopology, edit{"spec.circuitBreaker.mode", "Disabled"}, ""},
+		{fullTopology, edit{"spec.circuitBreaker.sharePercent", int64(0)}, "should be greater than or equal to 1"},
+		{fullTopology, edit{"spec.circuitBreaker.sharePercent", int64(101)}, "should be less than or equal to 100"},
+		{fullTopology, edit{"spec.circuitBreaker.minimumSKUs", int64(0)}, "should be greater than or equal to 1"},
+		{fullTopology, edit{"spec.circuitBreaker.minimumSKUs", int64(1000001)}, "should be less than or equal to 1000000"},
 
 		// Exclusions.
 		{minimalTopology, edit{"spec.exclusions", map[string]any{"skus": list(1000, "S-%d")}}, ""},

@@ -47,6 +47,31 @@ const (
 	WriteTokenFile = "write-token"
 )
 
+// Secrets that hold a token of the private port for Jobs and people, made by the operator. They are named after the
+// topology with these endings, and hold the token under [TokenFile], the authority under [CAFile], and under [URLKey]
+// the private port's address, whose host is the name in its certificate.
+const (
+	ReadSecretSuffix  = "-agent-tools-read"
+	WriteSecretSuffix = "-agent-tools-write"
+	URLKey            = "url"
+	// ToolsDir is where a Job finds that Secret.
+	ToolsDir = "/etc/stocksync/tools"
+)
+
+// Exit codes of `agent reconcile` and `agent audit`. A Job tries again after [ExitFailed] alone: the other outcomes
+// would be the same.
+const (
+	ExitSucceeded = 0
+	// ExitFailed: the agent could not be asked, or the run could not do its work.
+	ExitFailed = 1
+	// ExitUsage: the command line is wrong.
+	ExitUsage = 2
+	// ExitNeedsAttention: the run ended, and needs a person.
+	ExitNeedsAttention = 3
+	// ExitCancelled: the run was cancelled.
+	ExitCancelled = 4
+)
+
 // RunKind says what a run does.
 type RunKind string
 

@@ -22,6 +22,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.AgentResourcesApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Allocation"):
 		return &apiv1alpha1.AllocationApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Audit"):
+		return &apiv1alpha1.AuditApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("BreakerStatus"):
+		return &apiv1alpha1.BreakerStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ChildrenStatus"):
 		return &apiv1alpha1.ChildrenStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ChildStore"):
@@ -30,6 +34,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ChildStoreSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ChildStoreStatus"):
 		return &apiv1alpha1.ChildStoreStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("CircuitBreaker"):
+		return &apiv1alpha1.CircuitBreakerApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Exclusions"):
 		return &apiv1alpha1.ExclusionsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Exposure"):
@@ -44,6 +50,14 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.MismatchApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Polling"):
 		return &apiv1alpha1.PollingApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Reconcile"):
+		return &apiv1alpha1.ReconcileApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RunCount"):
+		return &apiv1alpha1.RunCountApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RunFinding"):
+		return &apiv1alpha1.RunFindingApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RunStatus"):
+		return &apiv1alpha1.RunStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Scheduling"):
 		return &apiv1alpha1.SchedulingApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SecretKeyReference"):
@@ -60,6 +74,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.StoreErrorApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("StoreStatus"):
 		return &apiv1alpha1.StoreStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Timetable"):
+		return &apiv1alpha1.TimetableApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TopologyReference"):
 		return &apiv1alpha1.TopologyReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("WooCommerce"):

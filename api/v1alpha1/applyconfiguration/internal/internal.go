@@ -64,6 +64,56 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: bufferUnits
       type:
         scalar: numeric
+- name: dev.stocksync.stocksync.api.v1alpha1.Audit
+  map:
+    fields:
+    - name: activeDeadlineSeconds
+      type:
+        scalar: numeric
+    - name: failedJobsHistoryLimit
+      type:
+        scalar: numeric
+    - name: schedule
+      type:
+        scalar: string
+    - name: startingDeadlineSeconds
+      type:
+        scalar: numeric
+    - name: successfulJobsHistoryLimit
+      type:
+        scalar: numeric
+    - name: suspend
+      type:
+        scalar: boolean
+    - name: timeZone
+      type:
+        scalar: string
+- name: dev.stocksync.stocksync.api.v1alpha1.BreakerMode
+  scalar: string
+- name: dev.stocksync.stocksync.api.v1alpha1.BreakerStatus
+  map:
+    fields:
+    - name: message
+      type:
+        scalar: string
+    - name: multiplied
+      type:
+        scalar: numeric
+    - name: of
+      type:
+        scalar: numeric
+    - name: sinceTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: storeID
+      type:
+        scalar: string
+    - name: tripID
+      type:
+        scalar: string
+    - name: zeroed
+      type:
+        scalar: numeric
 - name: dev.stocksync.stocksync.api.v1alpha1.ChildStore
   map:
     fields:
@@ -192,6 +242,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: total
       type:
         scalar: numeric
+- name: dev.stocksync.stocksync.api.v1alpha1.CircuitBreaker
+  map:
+    fields:
+    - name: minimumSKUs
+      type:
+        scalar: numeric
+    - name: mode
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.BreakerMode
+    - name: sharePercent
+      type:
+        scalar: numeric
 - name: dev.stocksync.stocksync.api.v1alpha1.EditPolicy
   scalar: string
 - name: dev.stocksync.stocksync.api.v1alpha1.Exclusions
@@ -276,8 +338,108 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: minIntervalSeconds
       type:
         scalar: numeric
+- name: dev.stocksync.stocksync.api.v1alpha1.Reconcile
+  map:
+    fields:
+    - name: activeDeadlineSeconds
+      type:
+        scalar: numeric
+    - name: failedJobsHistoryLimit
+      type:
+        scalar: numeric
+    - name: schedule
+      type:
+        scalar: string
+    - name: startingDeadlineSeconds
+      type:
+        scalar: numeric
+    - name: strategy
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.ReconcileStrategy
+    - name: successfulJobsHistoryLimit
+      type:
+        scalar: numeric
+    - name: suspend
+      type:
+        scalar: boolean
+    - name: timeZone
+      type:
+        scalar: string
+- name: dev.stocksync.stocksync.api.v1alpha1.ReconcileStrategy
+  scalar: string
 - name: dev.stocksync.stocksync.api.v1alpha1.RetentionPolicy
   scalar: string
+- name: dev.stocksync.stocksync.api.v1alpha1.RunCount
+  map:
+    fields:
+    - name: class
+      type:
+        scalar: string
+    - name: count
+      type:
+        scalar: numeric
+- name: dev.stocksync.stocksync.api.v1alpha1.RunFinding
+  map:
+    fields:
+    - name: class
+      type:
+        scalar: string
+    - name: message
+      type:
+        scalar: string
+    - name: shown
+      type:
+        scalar: string
+    - name: sku
+      type:
+        scalar: string
+    - name: storeID
+      type:
+        scalar: string
+    - name: wanted
+      type:
+        scalar: string
+- name: dev.stocksync.stocksync.api.v1alpha1.RunStatus
+  map:
+    fields:
+    - name: counts
+      type:
+        list:
+          elementType:
+            namedType: dev.stocksync.stocksync.api.v1alpha1.RunCount
+          elementRelationship: associative
+          keys:
+          - class
+    - name: done
+      type:
+        scalar: numeric
+    - name: finishTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: id
+      type:
+        scalar: numeric
+    - name: message
+      type:
+        scalar: string
+    - name: startTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: state
+      type:
+        scalar: string
+    - name: strategy
+      type:
+        scalar: string
+    - name: total
+      type:
+        scalar: numeric
+    - name: worst
+      type:
+        list:
+          elementType:
+            namedType: dev.stocksync.stocksync.api.v1alpha1.RunFinding
+          elementRelationship: atomic
 - name: dev.stocksync.stocksync.api.v1alpha1.Scheduling
   map:
     fields:
@@ -328,6 +490,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: agent
       type:
         namedType: dev.stocksync.stocksync.api.v1alpha1.Agent
+    - name: audit
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.Audit
+    - name: circuitBreaker
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.CircuitBreaker
     - name: exclusions
       type:
         namedType: dev.stocksync.stocksync.api.v1alpha1.Exclusions
@@ -343,6 +511,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: publicURL
       type:
         scalar: string
+    - name: reconcile
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.Reconcile
 - name: dev.stocksync.stocksync.api.v1alpha1.StockSyncTopologyStatus
   map:
     fields:
@@ -355,6 +526,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: children
       type:
         namedType: dev.stocksync.stocksync.api.v1alpha1.ChildrenStatus
+    - name: circuitBreaker
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.BreakerStatus
     - name: conditions
       type:
         list:
@@ -366,15 +540,33 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: conflicts
       type:
         scalar: numeric
+    - name: lastAudit
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.RunStatus
+    - name: lastHandledAuditRequest
+      type:
+        scalar: string
+    - name: lastHandledReconcileRequest
+      type:
+        scalar: string
     - name: lastHeartbeatTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: lastReconcile
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.RunStatus
     - name: ledgerID
       type:
         scalar: string
     - name: master
       type:
         namedType: dev.stocksync.stocksync.api.v1alpha1.StoreStatus
+    - name: nextAuditTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: nextReconcileTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
     - name: observedGeneration
       type:
         scalar: numeric

@@ -34,6 +34,17 @@ type StockSyncTopologySpecApplyConfiguration struct {
 	// store may grow before its condition InSync becomes False. Between 5 and
 	// 86400. When omitted it is 60.
 	LagObjectiveSeconds *int32 `json:"lagObjectiveSeconds,omitempty"`
+	// reconcile makes a CronJob that reads every store anew and writes what
+	// differs. When omitted there is none; a reconcile can still be asked for.
+	Reconcile *ReconcileApplyConfiguration `json:"reconcile,omitempty"`
+	// audit makes a CronJob that compares every child with what it should show,
+	// and writes nothing. When omitted there is none; an audit can still be asked
+	// for.
+	Audit *AuditApplyConfiguration `json:"audit,omitempty"`
+	// circuitBreaker holds back a change that would zero or multiply too many SKUs
+	// at once, until a person approves it. When omitted it is on, with the limits
+	// of its fields.
+	CircuitBreaker *CircuitBreakerApplyConfiguration `json:"circuitBreaker,omitempty"`
 	// agent adjusts the sync agent's pod. When omitted the operator's choices
 	// hold.
 	Agent *AgentApplyConfiguration `json:"agent,omitempty"`
@@ -82,6 +93,30 @@ func (b *StockSyncTopologySpecApplyConfiguration) WithExclusions(value *Exclusio
 // If called multiple times, the LagObjectiveSeconds field is set to the value of the last call.
 func (b *StockSyncTopologySpecApplyConfiguration) WithLagObjectiveSeconds(value int32) *StockSyncTopologySpecApplyConfiguration {
 	b.LagObjectiveSeconds = &value
+	return b
+}
+
+// WithReconcile sets the Reconcile field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Reconcile field is set to the value of the last call.
+func (b *StockSyncTopologySpecApplyConfiguration) WithReconcile(value *ReconcileApplyConfiguration) *StockSyncTopologySpecApplyConfiguration {
+	b.Reconcile = value
+	return b
+}
+
+// WithAudit sets the Audit field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Audit field is set to the value of the last call.
+func (b *StockSyncTopologySpecApplyConfiguration) WithAudit(value *AuditApplyConfiguration) *StockSyncTopologySpecApplyConfiguration {
+	b.Audit = value
+	return b
+}
+
+// WithCircuitBreaker sets the CircuitBreaker field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the CircuitBreaker field is set to the value of the last call.
+func (b *StockSyncTopologySpecApplyConfiguration) WithCircuitBreaker(value *CircuitBreakerApplyConfiguration) *StockSyncTopologySpecApplyConfiguration {
+	b.CircuitBreaker = value
 	return b
 }
 

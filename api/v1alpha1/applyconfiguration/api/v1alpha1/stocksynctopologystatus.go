@@ -13,8 +13,10 @@ import (
 // StockSyncTopologyStatus is what the operator last saw of a topology.
 type StockSyncTopologyStatusApplyConfiguration struct {
 	// conditions of the topology: Ready, Accepted, SecretsAvailable,
-	// AgentAvailable, Connected, HintsAvailable and InSync; Reconciling, Stalled
-	// and Paused while true. Connected and HintsAvailable speak of the master.
+	// AgentAvailable, Connected, HintsAvailable and InSync; ReconcileSucceeded and
+	// AuditPassed once there is a schedule or a run; Reconciling, Stalled, Paused
+	// and CircuitBreakerTripped while true. Connected and HintsAvailable speak of
+	// the master.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation of the spec this status speaks of.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
@@ -45,6 +47,23 @@ type StockSyncTopologyStatusApplyConfiguration struct {
 	StoppedSKUs *int32 `json:"stoppedSKUs,omitempty"`
 	// conflicts is the number of open conflicts.
 	Conflicts *int32 `json:"conflicts,omitempty"`
+	// lastReconcile is the newest reconcile, running or ended.
+	LastReconcile *RunStatusApplyConfiguration `json:"lastReconcile,omitempty"`
+	// lastAudit is the newest audit, running or ended.
+	LastAudit *RunStatusApplyConfiguration `json:"lastAudit,omitempty"`
+	// nextReconcileTime is when the schedule begins the next reconcile; absent
+	// without a schedule, and while it is suspended or cannot be used.
+	NextReconcileTime *metav1.Time `json:"nextReconcileTime,omitempty"`
+	// nextAuditTime is the same for audits.
+	NextAuditTime *metav1.Time `json:"nextAuditTime,omitempty"`
+	// lastHandledReconcileRequest is the newest value of the annotation
+	// stocksync.dev/reconcile-requested-at whose reconcile has ended.
+	LastHandledReconcileRequest *string `json:"lastHandledReconcileRequest,omitempty"`
+	// lastHandledAuditRequest is the newest value of the annotation
+	// stocksync.dev/audit-requested-at whose audit has ended.
+	LastHandledAuditRequest *string `json:"lastHandledAuditRequest,omitempty"`
+	// circuitBreaker is set while the circuit breaker holds back a change.
+	CircuitBreaker *BreakerStatusApplyConfiguration `json:"circuitBreaker,omitempty"`
 }
 
 // StockSyncTopologyStatusApplyConfiguration constructs a declarative configuration of the StockSyncTopologyStatus type for use with
@@ -159,5 +178,61 @@ func (b *StockSyncTopologyStatusApplyConfiguration) WithStoppedSKUs(value int32)
 // If called multiple times, the Conflicts field is set to the value of the last call.
 func (b *StockSyncTopologyStatusApplyConfiguration) WithConflicts(value int32) *StockSyncTopologyStatusApplyConfiguration {
 	b.Conflicts = &value
+	return b
+}
+
+// WithLastReconcile sets the LastReconcile field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the LastReconcile field is set to the value of the last call.
+func (b *StockSyncTopologyStatusApplyConfiguration) WithLastReconcile(value *RunStatusApplyConfiguration) *StockSyncTopologyStatusApplyConfiguration {
+	b.LastReconcile = value
+	return b
+}
+
+// WithLastAudit sets the LastAudit field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the LastAudit field is set to the value of the last call.
+func (b *StockSyncTopologyStatusApplyConfiguration) WithLastAudit(value *RunStatusApplyConfiguration) *StockSyncTopologyStatusApplyConfiguration {
+	b.LastAudit = value
+	return b
+}
+
+// WithNextReconcileTime sets the NextReconcileTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the NextReconcileTime field is set to the value of the last call.
+func (b *StockSyncTopologyStatusApplyConfiguration) WithNextReconcileTime(value metav1.Time) *StockSyncTopologyStatusApplyConfiguration {
+	b.NextReconcileTime = &value
+	return b
+}
+
+// WithNextAuditTime sets the NextAuditTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the NextAuditTime field is set to the value of the last call.
+func (b *StockSyncTopologyStatusApplyConfiguration) WithNextAuditTime(value metav1.Time) *StockSyncTopologyStatusApplyConfiguration {
+	b.NextAuditTime = &value
+	return b
+}
+
+// WithLastHandledReconcileRequest sets the LastHandledReconcileRequest field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the LastHandledReconcileRequest field is set to the value of the last call.
+func (b *StockSyncTopologyStatusApplyConfiguration) WithLastHandledReconcileRequest(value string) *StockSyncTopologyStatusApplyConfiguration {
+	b.LastHandledReconcileRequest = &value
+	return b
+}
+
+// WithLastHandledAuditRequest sets the LastHandledAuditRequest field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the LastHandledAuditRequest field is set to the value of the last call.
+func (b *StockSyncTopologyStatusApplyConfiguration) WithLastHandledAuditRequest(value string) *StockSyncTopologyStatusApplyConfiguration {
+	b.LastHandledAuditRequest = &value
+	return b
+}
+
+// WithCircuitBreaker sets the CircuitBreaker field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the CircuitBreaker field is set to the value of the last call.
+func (b *StockSyncTopologyStatusApplyConfiguration) WithCircuitBreaker(value *BreakerStatusApplyConfiguration) *StockSyncTopologyStatusApplyConfiguration {
+	b.CircuitBreaker = value
 	return b
 }
