@@ -98,9 +98,10 @@ OPERATOR_IMAGE ?= stocksync.dev/operator:dev
 AGENT_IMAGE ?= stocksync.dev/agent:dev
 
 .PHONY: generate
-generate: manifests ## Make the generated Go code and docs/api.md anew.
+generate: manifests ## Make the generated Go code, docs/api.md and docs/codes.md anew.
 	go tool controller-gen object applyconfiguration paths=./api/...
 	go run ./hack/apidocs config/crd/bases api/v1alpha1/conditions.go >docs/api.md.new && mv docs/api.md.new docs/api.md
+	go run ./hack/codes >docs/codes.md.new && mv docs/codes.md.new docs/codes.md
 
 .PHONY: manifests
 manifests: ## Make the CRDs and the operator's role anew.

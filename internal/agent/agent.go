@@ -69,6 +69,7 @@ type Ledger interface {
 	Conflicts(ctx context.Context) ([]ledger.Row, error)
 	ResolveConflicts(ctx context.Context, ids ...int64) error
 	History(ctx context.Context, pool int64, limit int) ([]ledger.Row, error)
+	Events(ctx context.Context, q ledger.EventQuery) ([]ledger.Row, error)
 	Prune(ctx context.Context, olderThan time.Time, maxRows int) error
 	Totals(ctx context.Context) (ledger.Totals, error)
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +21,7 @@ import (
 
 	"stocksync.dev/stocksync/internal/agentapi"
 	"stocksync.dev/stocksync/internal/engine"
+	"stocksync.dev/stocksync/internal/event"
 	"stocksync.dev/stocksync/internal/ledger"
 	"stocksync.dev/stocksync/internal/stock"
 )
@@ -31,8 +33,10 @@ const SocketName = "stocksync.sock"
 func entriesOf(rows []ledger.Row) []agentapi.Entry {
 	out := make([]agentapi.Entry, 0, len(rows))
 	for _, r := range rows {
+		code := event.Of(r.Kind, r.Conflict)
 		out = append(out, agentapi.Entry{ID: r.ID, Kind: string(r.Kind), Store: r.Store, SKU: r.SKU, Delta: r.Delta, Units: r.Units,
-			Quantity: r.Quantity, Evidence: r.Evidence, Conflict: r.Conflict, At: r.At})
+			Quantity: r.Quantity, Evidence: r.Evidence, Conflict: r.Conflict, At: r.At,
+			Level: string(code.Level), Code: code.Name, Cause: cmp.Or(r.Cause, code.Cause)})
 	}
 	return out
 }

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"stocksync.dev/stocksync/internal/engine"
+	"stocksync.dev/stocksync/internal/event"
 	"stocksync.dev/stocksync/internal/stock"
 )
 
@@ -22,6 +23,7 @@ type peopleLedger interface {
 	Conflicts(ctx context.Context) ([]Row, error)
 	ResolveConflicts(ctx context.Context, ids ...int64) error
 	History(ctx context.Context, pool int64, limit int) ([]Row, error)
+	Events(ctx context.Context, q EventQuery) ([]Row, error)
 	Prune(ctx context.Context, olderThan time.Time, maxRows int) error
 	Totals(ctx context.Context) (Totals, error)
 }
@@ -130,7 +132,8 @@ func drawStep(t *rapid.T) step {
 			return answer(err, next, err2)
 		}
 	default:
-		e := stock.Entry{Kind: stock.Lost, Store: store, Pool: pool, SKU: text, Delta: genUnits.Draw(t, "delta"), Units: 2, Quantity: 3, Attempt: 4,
+		kind := rapid.SampledFrom([]stock.Kind{stock.Lost, stock.Ordered, stock.Unclear, stock.Edited, event.Disconnected, event.WebhooksLeft, "Later"}).Draw(t, "kind")
+		e := stock.Entry{Kind: kind, Cause: text, Store: store, Pool: pool, SKU: text, Delta: genUnits.Draw(t, "delta"), Units: 2, Quantity: 3, Attempt: 4,
 			Evidence: text, Conflict: rapid.Bool().Draw(t, "conflict"), At: genTime.Draw(t, "at")}
 		return func(tx engine.Tx) string { return answer(tx.Append(e), limit) }
 	}
@@ -273,6 +276,10 @@ func TestConformance(t *testing.T) {
 			})
 			same("conflicts", func(l peopleLedger) []string { r, err := l.Conflicts(ctx); return []string{answer(r, err)} })
 			same("totals", func(l peopleLedger) []string { r, err := l.Totals(ctx); return []string{answer(r, err)} })
+			q := EventQuery{After: rapid.Int64Range(0, 5).Draw(t, "after"), Limit: limit, Newest: rapid.Bool().Draw(t, "newest"),
+				Store: rapid.SampledFrom([]string{"", "fr"}).Draw(t, "of store"), SKU: rapid.SampledFrom([]string{"", "A", "b", "none"}).Draw(t, "of SKU"),
+				Level: rapid.SampledFrom(append(event.Levels(), "")).Draw(t, "level")}
+			same("events", func(l peopleLedger) []string { r, err := l.Events(ctx, q); return []string{answer(r, err)} })
 			for pool := range int64(4) {
 				same("history", func(l peopleLedger) []string { r, err := l.History(ctx, pool, limit); return []string{answer(r, err)} })
 			}

@@ -29,8 +29,10 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
+	"stocksync.dev/stocksync/internal/event"
 	"stocksync.dev/stocksync/internal/stock"
 )
 
@@ -39,6 +41,39 @@ import (
 type Row struct {
 	ID int64
 	stock.Entry
+}
+
+// EventQuery chooses lines of the history; the zero value chooses all of them.
+type EventQuery struct {
+	// After is the number of the last line already known.
+	After int64
+	// Limit is how many lines are wanted: the first after After or, with Newest, the last.
+	Limit  int
+	Newest bool
+	// Store and SKU, where set, are those the lines are about; the SKU may be spelled as in any store.
+	Store, SKU string
+	// Level is the least serious that is wanted; empty means any.
+	Level event.Level
+}
+
+// seriously is the condition on kind and conflict that [event.Of] gives at least the wanted level; empty when all
+// have it.
+func (q EventQuery) seriously() string {
+	in := func(conflict bool) string {
+		var names []string
+		for _, k := range event.Kinds(q.Level, conflict) {
+			names = append(names, "'"+string(k)+"'")
+		}
+		return `kind IN (` + strings.Join(names, ", ") + `)`
+	}
+	switch {
+	case event.Info.AtLeast(q.Level):
+		return ""
+	case event.Warning.AtLeast(q.Level):
+		// Every conflict is at least a warning.
+		return `(conflict = 1 OR ` + in(false) + `)`
+	}
+	return `(conflict = 1 AND ` + in(true) + ` OR conflict = 0 AND ` + in(false) + `)`
 }
 
 // Totals are the counts over all stores.

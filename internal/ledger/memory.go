@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"stocksync.dev/stocksync/internal/engine"
+	"stocksync.dev/stocksync/internal/event"
 	"stocksync.dev/stocksync/internal/stock"
 )
 
@@ -130,6 +131,29 @@ func (m *Memory) History(_ context.Context, pool int64, limit int) ([]Row, error
 		if limit > 0 && len(out) == limit {
 			break
 		}
+	}
+	return out, nil
+}
+
+// Events is [SQLite.Events].
+func (m *Memory) Events(_ context.Context, q EventQuery) ([]Row, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	pool := m.keys[stock.KeyOf(q.SKU)]
+	var out []Row
+	for _, r := range m.history {
+		if r.ID <= q.After || (q.Store != "" && r.Store != q.Store) || (q.SKU != "" && (pool == 0 || r.Pool != pool)) ||
+			!event.Of(r.Kind, r.Conflict).Level.AtLeast(q.Level) {
+			continue
+		}
+		out = append(out, r)
+	}
+	switch {
+	case q.Limit <= 0 || len(out) <= q.Limit:
+	case q.Newest:
+		out = out[len(out)-q.Limit:]
+	default:
+		out = out[:q.Limit]
 	}
 	return out, nil
 }

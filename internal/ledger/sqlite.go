@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -402,6 +403,37 @@ func (s *SQLite) History(ctx context.Context, pool int64, limit int) (rows []Row
 	return rows, err
 }
 
+// Events is what the event log shows, oldest first.
+func (s *SQLite) Events(ctx context.Context, q EventQuery) (rows []Row, err error) {
+	err = s.view(ctx, func(tx *sqliteTx) error {
+		where, args := `id > ?`, []any{q.After}
+		if q.Store != "" {
+			where, args = where+` AND store = ?`, append(args, q.Store)
+		}
+		if q.SKU != "" {
+			pool, err := tx.PoolOf(stock.KeyOf(q.SKU))
+			if err != nil || pool == 0 {
+				return err
+			}
+			where, args = where+` AND pool = ?`, append(args, pool)
+		}
+		from := `history`
+		if serious := q.seriously(); serious != "" {
+			from, where = `history INDEXED BY history_rare`, where+` AND `+rare+` AND `+serious
+		}
+		order := `id`
+		if q.Newest {
+			order = `id DESC`
+		}
+		rows, err = list(tx.s, scanRow, `SELECT `+rowColumns+` FROM `+from+` WHERE `+where+` ORDER BY `+order+` LIMIT ?`, append(args, all(q.Limit))...)
+		return err
+	})
+	if q.Newest {
+		slices.Reverse(rows)
+	}
+	return rows, err
+}
+
 // Prune shortens the history from its old end: up to the first row that is not older than olderThan, and
 // further until maxRows are left (0: as many as there are). Conflicts that wait are kept.
 func (s *SQLite) Prune(ctx context.Context, olderThan time.Time, maxRows int) error {
@@ -453,18 +485,18 @@ func all(limit int) int {
 }
 
 // row is the form of an entry in the tables history and conflicts.
-const rowColumns = `id, at, kind, store, pool, sku, delta, units, quantity, attempt, evidence, conflict`
+const rowColumns = `id, at, kind, store, pool, sku, delta, units, quantity, attempt, evidence, conflict, cause`
 
 func scanRow(from scanner) (Row, error) {
 	var r Row
 	var when int64
-	err := from.Scan(&r.ID, &when, &r.Kind, &r.Store, &r.Pool, &r.SKU, &r.Delta, &r.Units, &r.Quantity, &r.Attempt, &r.Evidence, &r.Conflict)
+	err := from.Scan(&r.ID, &when, &r.Kind, &r.Store, &r.Pool, &r.SKU, &r.Delta, &r.Units, &r.Quantity, &r.Attempt, &r.Evidence, &r.Conflict, &r.Cause)
 	r.At = moment(when)
 	return r, err
 }
 
 func rowValues(e stock.Entry) []any {
-	return []any{e.At.UnixMicro(), string(e.Kind), e.Store, e.Pool, e.SKU, e.Delta, e.Units, e.Quantity, e.Attempt, e.Evidence, e.Conflict}
+	return []any{e.At.UnixMicro(), string(e.Kind), e.Store, e.Pool, e.SKU, e.Delta, e.Units, e.Quantity, e.Attempt, e.Evidence, e.Conflict, e.Cause}
 }
 
 func moment(micros int64) time.Time { return time.UnixMicro(micros).UTC() }

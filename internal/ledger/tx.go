@@ -403,12 +403,12 @@ func (tx *sqliteTx) Append(e stock.Entry) error {
 	}
 	values := rowValues(e)
 	var id int64
-	err := tx.s.one(`INSERT INTO history (at, kind, store, pool, sku, delta, units, quantity, attempt, evidence, conflict)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`, values, &id)
+	err := tx.s.one(`INSERT INTO history (at, kind, store, pool, sku, delta, units, quantity, attempt, evidence, conflict, cause)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`, values, &id)
 	if err != nil || !e.Conflict {
 		return err
 	}
-	return tx.s.exec(`INSERT INTO conflicts (`+rowColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, append([]any{id}, values...)...)
+	return tx.s.exec(`INSERT INTO conflicts (`+rowColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, append([]any{id}, values...)...)
 }
 
 // pack and unpack keep short lists in a column; an empty one is an empty text.

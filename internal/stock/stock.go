@@ -268,6 +268,9 @@ type Entry struct {
 	Attempt int64
 	// Evidence says why, in a sentence for people: ids, dates and units, nothing else.
 	Evidence string
+	// Cause names what it follows from, where that is more exact than the kind: the reason of a fault, a run, a
+	// person. Empty otherwise.
+	Cause    string
 	Conflict bool
 	// At is when it held: of a baseline, the time of its reading on the store's clock; otherwise the caller
 	// fills in the agent's time.
