@@ -3,16 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
-	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"stocksync.dev/stocksync/internal/agent"
 	"stocksync.dev/stocksync/internal/agentapi"
+	"stocksync.dev/stocksync/internal/agentclient"
+	"stocksync.dev/stocksync/internal/report"
 )
 
 // statusCommand and the others below ask the running agent: the ledger belongs to it alone.
@@ -23,12 +21,11 @@ func statusCommand() *cobra.Command {
 		Short: "Tell how the running agent and its stores are",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := agent.NewClient(data).Status(cmd.Context())
+			s, err := agentclient.Socket(data).Status(cmd.Context())
 			if err != nil {
 				return err
 			}
-			printStatus(cmd.OutOrStdout(), s)
-			return nil
+			return printer(cmd).Status(s)
 		},
 	}
 	dataFlag(cmd, &data)
@@ -48,12 +45,11 @@ lower stock was taken, or a loss was repaired. A SKU that is stopped is not writ
 	list := &cobra.Command{
 		Use: "list", Short: "List the open conflicts, oldest first", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			rows, err := agent.NewClient(data).Conflicts(cmd.Context())
+			rows, err := agentclient.Socket(data).Conflicts(cmd.Context(), "", "")
 			if err != nil {
 				return err
 			}
-			printConflicts(cmd.OutOrStdout(), rows)
-			return nil
+			return printer(cmd).Conflicts(rows)
 		},
 	}
 	resolve := &cobra.Command{
@@ -67,11 +63,11 @@ lower stock was taken, or a loss was repaired. A SKU that is stopped is not writ
 			if err != nil {
 				return fmt.Errorf("%q must be a whole number of units", args[1])
 			}
-			closed, err := agent.NewClient(data).Resolve(cmd.Context(), args[0], units)
+			closed, err := agentclient.Socket(data).Resolve(cmd.Context(), agentapi.ResolveRequest{SKU: args[0], Units: &units})
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s has %d units now; %d conflicts closed. The stores follow.\n", strings.TrimSpace(args[0]), units, closed)
+			fmt.Fprintf(cmd.OutOrStdout(), "%s has %d units now; %d conflicts closed. The stores follow.\n", strings.TrimSpace(args[0]), units, closed.Count)
 			return nil
 		},
 	}
@@ -90,7 +86,7 @@ lower stock was taken, or a loss was repaired. A SKU that is stopped is not writ
 					return fmt.Errorf("%q must be the id of a conflict, a number that `agent conflicts list` shows", arg)
 				}
 			}
-			if err := agent.NewClient(data).Dismiss(cmd.Context(), ids...); err != nil {
+			if _, err := agentclient.Socket(data).Dismiss(cmd.Context(), ids...); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%d conflicts closed.\n", len(ids))
@@ -112,12 +108,11 @@ func historyCommand() *cobra.Command {
 		Short: "Tell why a SKU's number is what it is",
 		Args:  arguments("one SKU", 1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			h, err := agent.NewClient(data).History(cmd.Context(), args[0], limit)
+			h, err := agentclient.Socket(data).History(cmd.Context(), args[0], limit)
 			if err != nil {
 				return err
 			}
-			printHistory(cmd.OutOrStdout(), h)
-			return nil
+			return printer(cmd).History(h)
 		},
 	}
 	dataFlag(cmd, &data)
@@ -134,98 +129,6 @@ func arguments(what string, least, most int) cobra.PositionalArgs {
 	}
 }
 
-func printStatus(w io.Writer, s agentapi.Status) {
-	fmt.Fprintf(w, "Agent %s, configuration %s, ledger %s, up %s\n", s.AgentVersion, s.ConfigRevision, s.LedgerID, age(s.Now.Sub(s.StartedAt)))
-	fmt.Fprintf(w, "%d pools, %d oversold (%d units), %d SKUs stopped, %d conflicts\n", s.Pools, s.OversoldPools, s.OversoldUnits, s.StoppedSKUs, s.Conflicts)
-	if s.ConfigError != "" {
-		fmt.Fprintln(w, "Configuration not in use:", s.ConfigError)
-	}
-	fmt.Fprintln(w)
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "STORE\tMODE\tCONNECTED\tIN-SYNC\tTIER\tSKUS\tENROLLED\tBACKLOG\tLAG\tCONFLICTS\tLAST-SEEN")
-	for _, st := range s.Stores {
-		name := st.StoreID
-		if st.Master {
-			name += " (master)"
-		}
-		seen := "never"
-		if st.LastSeenTime != nil {
-			seen = age(s.Now.Sub(*st.LastSeenTime)) + " ago"
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%ds\t%d\t%s\n", name, st.Mode, st.Connected.Status, st.InSync.Status, st.Tier,
-			st.Placements, st.Enrolled, st.Backlog, st.LagSeconds, st.Conflicts, seen)
-	}
-	_ = t.Flush()
-	for _, st := range s.Stores {
-		for _, c := range []struct {
-			name string
-			agentapi.Condition
-		}{{"Accepted", st.Accepted}, {"Connected", st.Connected}, {"HintsAvailable", st.HintsAvailable}, {"InSync", st.InSync}} {
-			if c.Status != "True" || c.Reason == "Conflicts" || c.Reason == "OrdersUnreadable" || c.Reason == "ClockSkew" {
-				fmt.Fprintf(w, "\n%s: %s is %s (%s): %s\n", st.StoreID, c.name, c.Status, c.Reason, c.Message)
-			}
-		}
-		for _, m := range st.Mismatches {
-			fmt.Fprintf(w, "  %s: %s shows %d and should show %d\n", st.StoreID, m.SKU, m.Shown, m.Wanted)
-		}
-	}
-}
-
-func printConflicts(w io.Writer, rows []agentapi.Entry) {
-	if len(rows) == 0 {
-		fmt.Fprintln(w, "No conflicts are open.")
-		return
-	}
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "ID\tWHEN\tSTORE\tSKU\tKIND\tUNITS\tEVIDENCE")
-	for _, r := range rows {
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%+d\t%s\n", r.ID, r.At.UTC().Format(time.DateTime), dash(r.Store), dash(r.SKU), r.Kind, r.Units, r.Evidence)
-	}
-	_ = t.Flush()
-	fmt.Fprintln(w, "\n`agent conflicts resolve SKU UNITS` sets a number, `agent conflicts dismiss ID` leaves it as it is.")
-}
-
-func printHistory(w io.Writer, h agentapi.SKUHistory) {
-	switch {
-	case !h.Set:
-		fmt.Fprintf(w, "%s has no number yet: it comes with the master's first clean reading.\n", h.SKU)
-	default:
-		fmt.Fprintf(w, "%s: %d units.\n", h.SKU, h.Units)
-	}
-	if h.Stopped != "" {
-		fmt.Fprintf(w, "Stopped: %s. Nothing is written until `agent conflicts resolve %s UNITS`.\n", h.Stopped, h.SKU)
-	}
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "\nSTORE\tSHOWS\tTO-DO\tREAD\tNOTE")
-	for _, s := range h.Shelves {
-		fmt.Fprintf(t, "%s\t%d\t%+d\t%s\t%s\n", s.Store, s.Shown, s.Todo, s.ReadAt.UTC().Format(time.DateTime), s.Note)
-	}
-	fmt.Fprintln(t, "\nWHEN\tSTORE\tKIND\tSTOCK\tUNITS\tREADING\tEVIDENCE")
-	for _, e := range h.Entries {
-		mark := ""
-		if e.Conflict {
-			mark = " (conflict)"
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s%s\t%+d\t%+d\t%d\t%s\n", e.At.UTC().Format(time.DateTime), dash(e.Store), e.Kind, mark, e.Delta, e.Units, e.Quantity, e.Evidence)
-	}
-	_ = t.Flush()
-}
-
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
-
-func age(d time.Duration) string {
-	switch {
-	case d < 2*time.Minute:
-		return d.Round(time.Second).String()
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%dm", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh", int(d.Hours()))
-	}
-	return fmt.Sprintf("%dd", int(d.Hours()/24))
+func printer(cmd *cobra.Command) report.Printer {
+	return report.Printer{Out: cmd.OutOrStdout(), Command: "agent"}
 }

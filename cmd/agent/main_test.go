@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"stocksync.dev/stocksync/internal/agent"
 	"stocksync.dev/stocksync/internal/agentapi"
 )
 
@@ -106,7 +105,7 @@ func TestRunAndAsk(t *testing.T) {
 			t.Errorf("%q: %v %s", tc.args, err, got)
 		}
 	}
-	info, err := os.Stat(filepath.Join(data, agent.SocketName))
+	info, err := os.Stat(filepath.Join(data, agentapi.SocketName))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the socket must be its owner's alone: %v %v", info, err)
 	}
@@ -174,28 +173,5 @@ func TestHelp(t *testing.T) {
 	}
 	if text, err := command(t.Context(), "version"); err != nil || text != "1.2.3\n" {
 		t.Errorf("%q %v", text, err)
-	}
-}
-
-func TestTables(t *testing.T) {
-	t.Parallel()
-	at := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
-	var out bytes.Buffer
-	printConflicts(&out, []agentapi.Entry{{ID: 4, Kind: "Feed", SKU: "A", Units: 5, Evidence: "two stores were set to 7 within an hour", At: at}})
-	printHistory(&out, agentapi.SKUHistory{SKU: "A", Units: 7, Set: true, Stopped: "two stores were set to 7 within an hour",
-		Shelves: []agentapi.Shelf{{Store: "fr", Shown: 5, Todo: 2, ReadAt: at, Note: "not enrolled yet"}},
-		Entries: []agentapi.Entry{{Kind: "Ordered", Store: "fr", Delta: -1, Units: -1, Quantity: 5, At: at}}})
-	printStatus(&out, agentapi.Status{AgentVersion: "1", ConfigError: "document 2: x", Now: at, StartedAt: at.Add(-3 * time.Hour), Stores: []agentapi.StoreStatus{{
-		StoreID: "fr", Mode: "Sync", InSync: agentapi.Condition{Status: "False", Reason: "SKUsStopped", Message: "1 SKU is stopped"},
-		Mismatches: []agentapi.Mismatch{{SKU: "A", Shown: 5, Wanted: 7}},
-	}}})
-	for _, want := range []string{
-		"4   2026-11-21 12:00:00  -      A    Feed  +5", "agent conflicts resolve SKU UNITS",
-		"A: 7 units.", "Nothing is written until `agent conflicts resolve A UNITS`", "not enrolled yet", "Ordered  -1     -1     5",
-		"up 3h", "Configuration not in use: document 2: x", "fr: InSync is False (SKUsStopped): 1 SKU is stopped", "fr: A shows 5 and should show 7",
-	} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("no %q in:\n%s", want, out.String())
-		}
 	}
 }

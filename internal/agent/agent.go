@@ -590,7 +590,7 @@ func (a *Agent) listen() (ports []port, err error) {
 		s.TLSConfig = id.tlsConfig()
 		ports[len(ports)-1].tls = true
 	}
-	socket, err := listenSocket(filepath.Join(a.o.DataDir, SocketName))
+	socket, err := listenSocket(filepath.Join(a.o.DataDir, agentapi.SocketName))
 	if err != nil {
 		return ports, err
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"stocksync.dev/stocksync/internal/agentapi"
+	"stocksync.dev/stocksync/internal/agentclient"
 	"stocksync.dev/stocksync/internal/engine"
 	sim "stocksync.dev/stocksync/internal/sim/woocommerce"
 )
@@ -151,7 +152,7 @@ type bench struct {
 	changes chan struct{}
 	addrs   map[string]net.Addr
 	log     *logBook
-	client  *Client
+	client  *agentclient.Client
 	agent   *Agent
 	stop    func() error
 }
@@ -235,7 +236,7 @@ func startAgent(t *testing.T, o benchOptions, docs ...string) *bench {
 		ended <- err
 		t.Fatalf("the agent did not start: %v", err)
 	}
-	b.client = NewClient(o.dir)
+	b.client = agentclient.Socket(o.dir)
 	if !o.unready {
 		eventually(t, "readiness", func() (bool, string) {
 			res, err := http.Get("http://" + b.addrs["metrics"].String() + agentapi.ReadyPath)

@@ -147,7 +147,7 @@ func TestASaleReachesTheOtherStore(t *testing.T) {
 		return got == "91 91" && storeOf(t, s, "hq").Backlog+storeOf(t, s, "fr").Backlog == 0, got
 	})
 	if s := again.status(); s.Conflicts != rows || storeOf(t, s, "fr").InSync.Status != "True" || s.LedgerID != b.agent.LedgerID() {
-		open, err := again.client.Conflicts(t.Context())
+		open, err := again.client.Conflicts(t.Context(), "", "")
 		t.Errorf("%s %s %v", asJSON(s), asJSON(open), err)
 	}
 	if err := again.stop(); err != nil {

@@ -1,23 +1,17 @@
 package agent
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
 
 	"stocksync.dev/stocksync/internal/agentapi"
 	"stocksync.dev/stocksync/internal/engine"
@@ -25,10 +19,6 @@ import (
 	"stocksync.dev/stocksync/internal/ledger"
 	"stocksync.dev/stocksync/internal/stock"
 )
-
-// SocketName is the Unix socket in the data directory over which `agent status` and its like ask the running
-// agent. Only the user it runs as may open it.
-const SocketName = "stocksync.sock"
 
 func entriesOf(rows []ledger.Row) []agentapi.Entry {
 	out := make([]agentapi.Entry, 0, len(rows))
@@ -57,22 +47,6 @@ func listenSocket(path string) (net.Listener, error) {
 	return l, nil
 }
 
-const (
-	conflictsPath = "/v1/conflicts"
-	resolvePath   = "/v1/conflicts/resolve"
-	dismissPath   = "/v1/conflicts/dismiss"
-	historyPath   = "/v1/history"
-)
-
-type resolveRequest struct {
-	SKU   string `json:"sku"`
-	Units int64  `json:"units"`
-}
-
-type dismissRequest struct {
-	IDs []int64 `json:"ids"`
-}
-
 func (a *Agent) socketHandler() http.Handler {
 	mux := http.NewServeMux()
 	answer := func(w http.ResponseWriter, v any, err error) {
@@ -98,24 +72,24 @@ func (a *Agent) socketHandler() http.Handler {
 		s, err := a.Status(r.Context())
 		answer(w, s, err)
 	})
-	mux.HandleFunc("GET "+conflictsPath, func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("GET "+agentapi.ConflictsPath, func(w http.ResponseWriter, r *http.Request) {
 		rows, err := a.ledger.Conflicts(r.Context())
 		answer(w, entriesOf(rows), err)
 	})
-	mux.HandleFunc("POST "+resolvePath, func(w http.ResponseWriter, r *http.Request) {
-		var q resolveRequest
+	mux.HandleFunc("POST "+agentapi.ConflictsPath+"/resolve", func(w http.ResponseWriter, r *http.Request) {
+		var q agentapi.ResolveRequest
 		if read(w, r, &q) {
 			closed, err := a.resolve(r.Context(), q)
-			answer(w, closed, err)
+			answer(w, agentapi.Closed{Count: closed}, err)
 		}
 	})
-	mux.HandleFunc("POST "+dismissPath, func(w http.ResponseWriter, r *http.Request) {
-		var q dismissRequest
+	mux.HandleFunc("POST "+agentapi.ConflictsPath+"/dismiss", func(w http.ResponseWriter, r *http.Request) {
+		var q agentapi.DismissRequest
 		if read(w, r, &q) {
-			answer(w, len(q.IDs), a.dismiss(r.Context(), q.IDs))
+			answer(w, agentapi.Closed{Count: len(q.IDs)}, a.dismiss(r.Context(), q.IDs))
 		}
 	})
-	mux.HandleFunc("GET "+historyPath, func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("GET "+agentapi.HistoryPath, func(w http.ResponseWriter, r *http.Request) {
 		limit, err := strconv.Atoi(r.URL.Query().Get("limit"))
 		if err != nil || limit < 1 || limit > 10000 {
 			limit = 50
@@ -127,8 +101,11 @@ func (a *Agent) socketHandler() http.Handler {
 }
 
 // resolve sets a SKU's number and closes its conflicts: the person who chose it has seen them.
-func (a *Agent) resolve(ctx context.Context, q resolveRequest) (closed int, err error) {
-	if err := a.engine.Resolve(ctx, q.SKU, q.Units); err != nil {
+func (a *Agent) resolve(ctx context.Context, q agentapi.ResolveRequest) (closed int, err error) {
+	if q.Units == nil {
+		return 0, errors.New("a number of units must be given")
+	}
+	if err := a.engine.Resolve(ctx, q.SKU, *q.Units); err != nil {
 		return 0, err
 	}
 	pool, err := a.pool(ctx, q.SKU)
@@ -145,7 +122,7 @@ func (a *Agent) resolve(ctx context.Context, q resolveRequest) (closed int, err 
 			ids = append(ids, r.ID)
 		}
 	}
-	a.log.Info("a person chose the number of a SKU", "sku", pool.SKU, "units", q.Units, "conflictsClosed", len(ids))
+	a.log.Info("a person chose the number of a SKU", "sku", pool.SKU, "units", *q.Units, "conflictsClosed", len(ids))
 	return len(ids), a.ledger.ResolveConflicts(ctx, ids...)
 }
 
@@ -215,87 +192,4 @@ func note(p stock.Placement) string {
 		return fmt.Sprintf("waits: the quantity and the orders differ by %+d", p.Parted())
 	}
 	return ""
-}
-
-// Client asks the agent that runs on the same data directory.
-type Client struct {
-	http *http.Client
-	path string
-}
-
-// NewClient makes a client; it connects with the first question.
-func NewClient(dataDir string) *Client {
-	path := filepath.Join(dataDir, SocketName)
-	return &Client{path: path, http: &http.Client{
-		Timeout: time.Minute,
-		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", path)
-		}},
-	}}
-}
-
-// Status asks for the agent's status.
-func (c *Client) Status(ctx context.Context) (s agentapi.Status, err error) {
-	return s, c.ask(ctx, http.MethodGet, agentapi.StatusPath, nil, &s)
-}
-
-// Conflicts lists what waits for a person, oldest first.
-func (c *Client) Conflicts(ctx context.Context) (rows []agentapi.Entry, err error) {
-	return rows, c.ask(ctx, http.MethodGet, conflictsPath, nil, &rows)
-}
-
-// Resolve sets the shared stock of a SKU, lets it be written again and closes its conflicts. It returns how
-// many those were.
-func (c *Client) Resolve(ctx context.Context, sku string, units int64) (closed int, err error) {
-	return closed, c.ask(ctx, http.MethodPost, resolvePath, resolveRequest{sku, units}, &closed)
-}
-
-// Dismiss closes conflicts and changes no number.
-func (c *Client) Dismiss(ctx context.Context, ids ...int64) error {
-	return c.ask(ctx, http.MethodPost, dismissPath, dismissRequest{ids}, nil)
-}
-
-// History tells why a SKU's number is what it is.
-func (c *Client) History(ctx context.Context, sku string, limit int) (h agentapi.SKUHistory, err error) {
-	q := url.Values{"sku": {sku}, "limit": {strconv.Itoa(limit)}}
-	return h, c.ask(ctx, http.MethodGet, historyPath+"?"+q.Encode(), nil, &h)
-}
-
-func (c *Client) ask(ctx context.Context, method, path string, question, answer any) error {
-	var body io.Reader
-	if question != nil {
-		text, err := json.Marshal(question)
-		if err != nil {
-			return err
-		}
-		body = bytes.NewReader(text)
-	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://agent"+path, body)
-	if err != nil {
-		return err
-	}
-	res, err := c.http.Do(r)
-	switch {
-	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("no agent runs on %s: start it with `agent run`, or name its data directory with --data", filepath.Dir(c.path))
-	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("%s belongs to another user: run this as the user the agent runs as", c.path)
-	case err != nil:
-		return fmt.Errorf("the agent does not answer on %s: %w", c.path, err)
-	}
-	defer res.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(res.Body, 256<<20))
-	if err != nil {
-		return fmt.Errorf("the agent's answer was cut off: %w", err)
-	}
-	if res.StatusCode != http.StatusOK {
-		return errors.New(strings.TrimSpace(string(text)))
-	}
-	if answer == nil {
-		return nil
-	}
-	if err := json.Unmarshal(text, answer); err != nil {
-		return errors.New("the agent answers in a form this version does not know: use the binary of the running agent")
-	}
-	return nil
 }

@@ -52,6 +52,9 @@ const (
 	TokenFile   = "token"
 	// DataDir is the ledger's volume.
 	DataDir = "/var/lib/stocksync"
+	// SocketName is the Unix socket in the data directory over which tools on the same machine ask the agent.
+	// Only the user it runs as may open it.
+	SocketName = "stocksync.sock"
 )
 
 // Condition is one statement about a store or the agent, in the terms of metav1.Condition.

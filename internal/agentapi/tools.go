@@ -4,7 +4,8 @@ import "time"
 
 // The tools: what people, Jobs and `kubectl stocksync` ask of a running agent. The same routes are served on the
 // Unix socket in the data directory, to whoever may open it, and on the private port, by token. All bodies are
-// JSON; an answer other than 200 is a sentence for people, in plain text, that says what to do next.
+// JSON; an answer other than 200 is a sentence for people, in plain text, that says what to do next. Where no
+// other answer is named, a POST answers [Closed].
 //
 //	token            may
 //	[TokenFile]      read status: the operator's
@@ -18,19 +19,19 @@ const (
 	// [Finding] list, oldest first.
 	RunsPath = "/v1/runs"
 	// ConflictsPath lists open conflicts (GET ?store=&sku=, [Entry] list, oldest first). ConflictsPath/resolve
-	// (POST [ResolveRequest]) and ConflictsPath/dismiss (POST [DismissRequest]) answer [Closed].
+	// (POST [ResolveRequest]) and ConflictsPath/dismiss (POST [DismissRequest]) count the conflicts they close.
 	ConflictsPath = "/v1/conflicts"
 	// RescanPath (POST [StoresRequest]) reads whole catalogues again, which finds duplicate SKUs and new items.
 	RescanPath = "/v1/rescan"
 	// BacklogPath lists placements that differ from what they should show (GET ?store=&after=&limit=, [BacklogItem]
 	// list). BacklogPath/retry (POST [StoresRequest]) ends back-offs; BacklogPath/accept (POST [AcceptRequest])
-	// makes a store's number the SKU's number, answering [Closed].
+	// makes a store's number the SKU's number, and counts the SKUs.
 	BacklogPath = "/v1/backlog"
 	// HistoryPath tells why a SKU's number is what it is (GET ?sku=&limit=, [SKUHistory]). HistoryPath/prune
-	// (POST [PruneRequest]) answers [Closed].
+	// (POST [PruneRequest]) counts the lines it forgets.
 	HistoryPath = "/v1/history"
 	// EventsPath pages the event log (GET ?after=ID&limit=N&wait=SECONDS&store=&sku=&level=, [Entry] list, oldest
-	// first). Without after it answers the newest.
+	// first); level is the least one wanted. Without after it answers the newest.
 	EventsPath = "/v1/events"
 	// PingPath tests the connection of every store, or of ?store= (GET, [Ping] list).
 	PingPath = "/v1/ping"
@@ -237,7 +238,7 @@ type ApproveRequest struct {
 	TripID string `json:"tripID"`
 }
 
-// Closed counts what a request ended: conflicts, rows, markers.
+// Closed counts what a request ended or changed: conflicts, rows, stores, SKUs, markers.
 type Closed struct {
 	Count int `json:"count"`
 }

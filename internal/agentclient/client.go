@@ -1,0 +1,367 @@
+// Package agentclient asks a running agent: over the Unix socket in its data directory, over TLS with a token,
+// or through whatever else carries HTTP to its private port. It is all a tool needs of the agent, and it
+// imports nothing of it but the contract, package agentapi.
+package agentclient
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"stocksync.dev/stocksync/internal/agentapi"
+)
+
+const (
+	// longestWait is for how long the agent is asked to hold an answer back; requestTimeout bounds one request,
+	// the longest of which ping every store or read a whole backlog.
+	longestWait    = 25 * time.Second
+	requestTimeout = 2 * time.Minute
+	// maxAnswer bounds an answer, in bytes.
+	maxAnswer = 64 << 20
+	// pageSize is how many findings or rows of the backlog are asked for at a time.
+	pageSize = 1000
+)
+
+// Client asks one agent. Its methods may be called concurrently.
+type Client struct {
+	http        *http.Client
+	base, token string
+	// explain says what to do about a request that was not answered; nil keeps the error as it is.
+	explain func(error) error
+	clock   clock.Clock
+}
+
+// New makes a client that reaches the agent at base, a URL without a path, by h. The token is one of those in
+// the agent's private directory; empty where none is needed.
+func New(h *http.Client, base, token string) *Client {
+	return &Client{http: h, base: strings.TrimRight(base, "/"), token: token, clock: clock.RealClock{}}
+}
+
+// Socket makes a client of the agent that runs on a data directory of this machine. It connects with the
+// first question.
+func Socket(dataDir string) *Client {
+	path := filepath.Join(dataDir, agentapi.SocketName)
+	c := New(direct(&http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", path)
+	}}), "http://agent", "")
+	c.explain = func(err error) error {
+		switch {
+		case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
+			return fmt.Errorf("no agent runs on %s: start it with `agent run`, or name its data directory with --data", dataDir)
+		case errors.Is(err, syscall.EACCES):
+			return fmt.Errorf("%s belongs to another user: run this as the user the agent runs as", path)
+		}
+		return fmt.Errorf("the agent does not answer on %s: %w", path, err)
+	}
+	return c
+}
+
+// TLS makes a client of an agent's private port at base, for example https://emea-agent-private.shops.svc:8443.
+// ca holds the PEM certificates to trust, and nothing else is trusted.
+func TLS(base string, ca []byte, token string) (*Client, error) {
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "https" || u.Host == "" {
+		return nil, errors.New("the agent's address must be an https URL of its private port, for example https://emea-agent.shops.svc:8443")
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(ca) {
+		return nil, errors.New("the CA file must hold a certificate in PEM form (-----BEGIN CERTIFICATE-----)")
+	}
+	c := New(direct(&http.Transport{
+		DialContext:     (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13},
+		IdleConnTimeout: time.Minute,
+	}), base, token)
+	c.explain = func(err error) error { return fmt.Errorf("the agent does not answer on %s: %w", u.Host, err) }
+	return c, nil
+}
+
+// direct is an HTTP client that follows no redirect: the token must not travel to where one points.
+func direct(t http.RoundTripper) *http.Client {
+	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// Error is an answer other than 200. Text is a sentence of the agent's for people.
+type Error struct {
+	// Status is the HTTP status.
+	Status int
+	Text   string
+}
+
+// Error implements error.
+func (e *Error) Error() string { return e.Text }
+
+// UnreachableError says that the agent did not answer, and what to do about it.
+type UnreachableError struct{ Err error }
+
+// Error implements error.
+func (e *UnreachableError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *UnreachableError) Unwrap() error { return e.Err }
+
+// Status asks how the agent and its stores are.
+func (c *Client) Status(ctx context.Context) (agentapi.Status, error) {
+	return get[agentapi.Status](ctx, c, agentapi.StatusPath, nil)
+}
+
+// StartRun starts a run. While another is under way it is refused with an [Error] of status 409.
+func (c *Client) StartRun(ctx context.Context, q agentapi.RunRequest) (agentapi.Run, error) {
+	return post[agentapi.Run](ctx, c, agentapi.RunsPath, q)
+}
+
+// Runs lists the recent runs, the newest first.
+func (c *Client) Runs(ctx context.Context) ([]agentapi.Run, error) {
+	return get[[]agentapi.Run](ctx, c, agentapi.RunsPath, nil)
+}
+
+// Run reads a run.
+func (c *Client) Run(ctx context.Context, id int64) (agentapi.Run, error) {
+	return get[agentapi.Run](ctx, c, runPath(id, ""), nil)
+}
+
+// WaitRun reads a run as soon as its Sequence is not the given one, or after half a minute.
+func (c *Client) WaitRun(ctx context.Context, id, sequence int64) (agentapi.Run, error) {
+	return get[agentapi.Run](ctx, c, runPath(id, ""), url.Values{
+		"wait": {seconds(longestWait)}, "sequence": {strconv.FormatInt(sequence, 10)}})
+}
+
+// CancelRun ends a run; what it has written stays.
+func (c *Client) CancelRun(ctx context.Context, id int64) (agentapi.Run, error) {
+	return post[agentapi.Run](ctx, c, runPath(id, "/cancel"), nil)
+}
+
+// Findings are what a run found, oldest first. They are asked for in pages, so that memory stays bounded; the
+// sequence ends with the first error.
+func (c *Client) Findings(ctx context.Context, id int64) iter.Seq2[agentapi.Finding, error] {
+	return pages(func(after string) ([]agentapi.Finding, error) {
+		return get[[]agentapi.Finding](ctx, c, runPath(id, "/findings"), page(after))
+	}, func(f agentapi.Finding) string { return strconv.FormatInt(f.ID, 10) })
+}
+
+// Conflicts lists what waits for a person, oldest first; of one store or SKU where these are not empty.
+func (c *Client) Conflicts(ctx context.Context, store, sku string) ([]agentapi.Entry, error) {
+	return get[[]agentapi.Entry](ctx, c, agentapi.ConflictsPath, url.Values{"store": {store}, "sku": {sku}})
+}
+
+// Resolve sets the shared stock of a SKU, lets it be written again and closes its conflicts, which it counts.
+func (c *Client) Resolve(ctx context.Context, q agentapi.ResolveRequest) (agentapi.Closed, error) {
+	return post[agentapi.Closed](ctx, c, agentapi.ConflictsPath+"/resolve", q)
+}
+
+// Dismiss closes conflicts and changes no number.
+func (c *Client) Dismiss(ctx context.Context, ids ...int64) (agentapi.Closed, error) {
+	return post[agentapi.Closed](ctx, c, agentapi.ConflictsPath+"/dismiss", agentapi.DismissRequest{IDs: ids})
+}
+
+// Rescan has the whole catalogues of stores, or of all, read again.
+func (c *Client) Rescan(ctx context.Context, stores ...string) (agentapi.Closed, error) {
+	return post[agentapi.Closed](ctx, c, agentapi.RescanPath, agentapi.StoresRequest{Stores: stores})
+}
+
+// Backlog are the placements that differ from what they should show, of one store or, where it is empty, of
+// all. They are asked for in pages; the sequence ends with the first error.
+func (c *Client) Backlog(ctx context.Context, store string) iter.Seq2[agentapi.BacklogItem, error] {
+	return pages(func(after string) ([]agentapi.BacklogItem, error) {
+		q := page(after)
+		q.Set("store", store)
+		return get[[]agentapi.BacklogItem](ctx, c, agentapi.BacklogPath, q)
+	}, func(i agentapi.BacklogItem) string { return i.Cursor })
+}
+
+// Retry ends the back-off of stores, or of all.
+func (c *Client) Retry(ctx context.Context, stores ...string) (agentapi.Closed, error) {
+	return post[agentapi.Closed](ctx, c, agentapi.BacklogPath+"/retry", agentapi.StoresRequest{Stores: stores})
+}
+
+// Accept makes what a store shows the number of SKUs.
+func (c *Client) Accept(ctx context.Context, q agentapi.AcceptRequest) (agentapi.Closed, error) {
+	return post[agentapi.Closed](ctx, c, agentapi.BacklogPath+"/accept", q)
+}
+
+// History tells why a SKU's number is what it is, by its newest lines.
+func (c *Client) History(ctx context.Context, sku string, limit int) (agentapi.SKUHistory, error) {
+	return get[agentapi.SKUHistory](ctx, c, agentapi.HistoryPath, url.Values{"sku": {sku}, "limit": {strconv.Itoa(limit)}})
+}
+
+// Prune forgets history older than this many days, and counts the lines.
+func (c *Client) Prune(ctx context.Context, olderThanDays int) (agentapi.Closed, error) {
+	return post[agentapi.Closed](ctx, c, agentapi.HistoryPath+"/prune", agentapi.PruneRequest{OlderThanDays: olderThanDays})
+}
+
+// EventsQuery selects lines of the event log.
+type EventsQuery struct {
+	// After is the id of the last line known; 0 asks for the newest ones.
+	After int64
+	// Limit is how many lines; 0 leaves it to the agent.
+	Limit int
+	// Wait: when there is none the answer is held back until there is, or for half a minute.
+	Wait bool
+	// Store, SKU and Level, where given, narrow the lines; Level is the least: Info, Warning or Error.
+	Store, SKU, Level string
+}
+
+// Events reads the event log, oldest line first.
+func (c *Client) Events(ctx context.Context, q EventsQuery) ([]agentapi.Entry, error) {
+	v := url.Values{"store": {q.Store}, "sku": {q.SKU}, "level": {q.Level}}
+	if q.After > 0 {
+		v.Set("after", strconv.FormatInt(q.After, 10))
+	}
+	if q.Limit > 0 {
+		v.Set("limit", strconv.Itoa(q.Limit))
+	}
+	if q.Wait {
+		v.Set("wait", seconds(longestWait))
+	}
+	return get[[]agentapi.Entry](ctx, c, agentapi.EventsPath, v)
+}
+
+// Ping tests the connection of a store or, where it is empty, of every one.
+func (c *Client) Ping(ctx context.Context, store string) ([]agentapi.Ping, error) {
+	return get[[]agentapi.Ping](ctx, c, agentapi.PingPath, url.Values{"store": {store}})
+}
+
+// Forget removes our markers from a store.
+func (c *Client) Forget(ctx context.Context, q agentapi.ForgetRequest) (agentapi.Closed, error) {
+	return post[agentapi.Closed](ctx, c, agentapi.ForgetPath, q)
+}
+
+// Breaker reads the circuit breaker; nil unless it has tripped.
+func (c *Client) Breaker(ctx context.Context) (*agentapi.Breaker, error) {
+	return get[*agentapi.Breaker](ctx, c, agentapi.BreakerPath, nil)
+}
+
+// Approve lets through what the trip of this id holds, and counts it.
+func (c *Client) Approve(ctx context.Context, tripID string) (agentapi.Closed, error) {
+	return post[agentapi.Closed](ctx, c, agentapi.BreakerPath+"/approve", agentapi.ApproveRequest{TripID: tripID})
+}
+
+func runPath(id int64, below string) string {
+	return agentapi.RunsPath + "/" + strconv.FormatInt(id, 10) + below
+}
+
+func seconds(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }
+
+func page(after string) url.Values {
+	return url.Values{"after": {after}, "limit": {strconv.Itoa(pageSize)}}
+}
+
+// pages reads a listing to its end.
+func pages[T any](read func(after string) ([]T, error), cursor func(T) string) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for after := ""; ; {
+			rows, err := read(after)
+			if err != nil {
+				var none T
+				yield(none, err)
+				return
+			}
+			for _, r := range rows {
+				if !yield(r, nil) {
+					return
+				}
+			}
+			// A page may hold fewer than were asked for and not be the last.
+			if len(rows) == 0 || cursor(rows[len(rows)-1]) == after {
+				return
+			}
+			after = cursor(rows[len(rows)-1])
+		}
+	}
+}
+
+func get[T any](ctx context.Context, c *Client, path string, query url.Values) (T, error) {
+	for name, values := range query {
+		if values[0] == "" {
+			delete(query, name)
+		}
+	}
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	return ask[T](ctx, c, http.MethodGet, path, nil)
+}
+
+func post[T any](ctx context.Context, c *Client, path string, question any) (T, error) {
+	if question == nil {
+		return ask[T](ctx, c, http.MethodPost, path, http.NoBody)
+	}
+	text, err := json.Marshal(question)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return ask[T](ctx, c, http.MethodPost, path, bytes.NewReader(text))
+}
+
+func ask[T any](ctx context.Context, c *Client, method, path string, body io.Reader) (answer T, err error) {
+	within, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	r, err := http.NewRequestWithContext(within, method, c.base+path, body)
+	if err != nil {
+		return answer, errors.New("the agent's address makes no valid request")
+	}
+	if c.token != "" {
+		r.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	res, err := c.http.Do(r)
+	if err != nil {
+		return answer, c.unreachable(ctx, err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return answer, c.unreachable(ctx, fmt.Errorf("its answer was cut off: %w", err))
+	case len(text) > maxAnswer:
+		return answer, fmt.Errorf("the agent's answer is longer than %d bytes: ask for less at a time", maxAnswer)
+	case res.StatusCode != http.StatusOK:
+		return answer, &Error{Status: res.StatusCode, Text: sentence(res, text)}
+	}
+	if err := json.Unmarshal(text, &answer); err != nil {
+		return answer, errors.New("the agent answers in a form this version does not know: use the version of the running agent")
+	}
+	return answer, nil
+}
+
+// sentence is what the agent says, or what is known of an answer that is not its own.
+func sentence(res *http.Response, text []byte) string {
+	s := strings.TrimSpace(string(text))
+	if s == "" || len(s) > 4096 || strings.HasPrefix(s, "<") {
+		return "something else than the agent answers: HTTP " + res.Status
+	}
+	return s
+}
+
+func (c *Client) unreachable(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	// The outermost error only repeats method and URL.
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err
+	}
+	if c.explain != nil {
+		err = c.explain(err)
+	}
+	return &UnreachableError{err}
+}

@@ -1,0 +1,245 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"iter"
+	"slices"
+
+	"stocksync.dev/stocksync/internal/agentapi"
+)
+
+// Status prints how an agent and its stores are.
+func (p Printer) Status(s agentapi.Status) error {
+	if done, err := p.structured(s); done {
+		return err
+	}
+	out := newPage(p.Out)
+	out.line("Agent %s, configuration %s, ledger %s, up %s", s.AgentVersion, s.ConfigRevision, s.LedgerID, Age(s.Now.Sub(s.StartedAt)))
+	out.line("%d pools, %d oversold (%d units), %d SKUs stopped, %d conflicts", s.Pools, s.OversoldPools, s.OversoldUnits, s.StoppedSKUs, s.Conflicts)
+	if s.ConfigError != "" {
+		out.line("Configuration not in use: %s", clean(s.ConfigError))
+	}
+	for _, r := range []*agentapi.Run{s.LastReconcile, s.LastAudit} {
+		if r != nil {
+			out.line("%s", Progress(*r))
+		}
+	}
+	if s.Breaker != nil {
+		p.breaker(out, *s.Breaker)
+	}
+	out.line("")
+	out.row("STORE", "MODE", "CONNECTED", "IN-SYNC", "TIER", "SKUS", "ENROLLED", "BACKLOG", "LAG", "CONFLICTS", "LAST-SEEN")
+	for _, st := range s.Stores {
+		name := st.StoreID
+		if st.Master {
+			name += " (master)"
+		}
+		seen := "never"
+		if st.LastSeenTime != nil {
+			seen = Age(s.Now.Sub(*st.LastSeenTime)) + " ago"
+		}
+		out.row(name, st.Mode, st.Connected.Status, st.InSync.Status, st.Tier, st.Placements, st.Enrolled, st.Backlog,
+			fmt.Sprintf("%ds", st.LagSeconds), st.Conflicts, seen)
+	}
+	for _, st := range s.Stores {
+		for _, c := range []struct {
+			name string
+			agentapi.Condition
+		}{{"Accepted", st.Accepted}, {"Connected", st.Connected}, {"HintsAvailable", st.HintsAvailable}, {"InSync", st.InSync}} {
+			if c.Status != "True" || slices.Contains(worthTelling, c.Reason) {
+				out.line("\n%s: %s is %s (%s): %s", st.StoreID, c.name, c.Status, c.Reason, clean(c.Message))
+			}
+		}
+		for _, m := range st.Mismatches {
+			out.line("  %s: %s shows %d and should show %d", st.StoreID, clean(m.SKU), m.Shown, m.Wanted)
+		}
+	}
+	return out.end()
+}
+
+// worthTelling are reasons of conditions that are True and still have something to say.
+var worthTelling = []string{"Conflicts", "OrdersUnreadable", "ClockSkew"}
+
+// Conflicts prints open conflicts.
+func (p Printer) Conflicts(rows []agentapi.Entry) error {
+	if done, err := p.structured(notNil(rows)); done {
+		return err
+	}
+	out := newPage(p.Out)
+	if len(rows) == 0 {
+		out.line("No conflicts are open.")
+		return out.end()
+	}
+	out.row("ID", "WHEN", "STORE", "SKU", "KIND", "UNITS", "EVIDENCE")
+	for _, r := range rows {
+		out.row(r.ID, moment(r.At), dash(r.Store), dash(r.SKU), r.Kind, signed(r.Units), r.Evidence)
+	}
+	out.line("\n`%s conflicts resolve SKU UNITS` sets a number, `%s conflicts dismiss ID` leaves it as it is.", p.Command, p.Command)
+	return out.end()
+}
+
+// History prints why a SKU's number is what it is.
+func (p Printer) History(h agentapi.SKUHistory) error {
+	if done, err := p.structured(h); done {
+		return err
+	}
+	out := newPage(p.Out)
+	if h.Set {
+		out.line("%s: %d units.", clean(h.SKU), h.Units)
+	} else {
+		out.line("%s has no number yet: it comes with the master's first clean reading.", clean(h.SKU))
+	}
+	if h.Stopped != "" {
+		out.line("Stopped: %s. Nothing is written until `%s conflicts resolve %s UNITS`.", clean(h.Stopped), p.Command, clean(h.SKU))
+	}
+	out.line("")
+	out.row("STORE", "SHOWS", "TO-DO", "READ", "NOTE")
+	for _, s := range h.Shelves {
+		out.row(s.Store, s.Shown, signed(s.Todo), moment(s.ReadAt), s.Note)
+	}
+	out.line("")
+	out.row("WHEN", "STORE", "KIND", "STOCK", "UNITS", "READING", "EVIDENCE")
+	for _, e := range h.Entries {
+		out.row(moment(e.At), dash(e.Store), kind(e), signed(e.Delta), signed(e.Units), e.Quantity, evidence(e))
+	}
+	return out.end()
+}
+
+func kind(e agentapi.Entry) string {
+	if e.Conflict {
+		return e.Kind + " (conflict)"
+	}
+	return e.Kind
+}
+
+func evidence(e agentapi.Entry) string {
+	switch {
+	case e.Cause == "":
+		return e.Evidence
+	case e.Evidence == "":
+		return e.Cause
+	}
+	return e.Evidence + "; " + e.Cause
+}
+
+// Events prints lines of the event log, with the heads of the columns where header says so: a log that is
+// followed is printed in parts. As JSON it is one object a line.
+func (p Printer) Events(rows []agentapi.Entry, header bool) error {
+	if p.Format == JSON {
+		e := json.NewEncoder(p.Out)
+		for _, r := range rows {
+			if err := e.Encode(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if done, err := p.structured(rows); done {
+		if len(rows) == 0 {
+			return nil
+		}
+		return err
+	}
+	out := newPage(p.Out)
+	// Fixed columns: what comes later must stand below.
+	const form = "%-19s  %-7s  %-24s  %-16s  %-24s  %6s  %s"
+	if header {
+		out.line(form, "WHEN", "LEVEL", "CODE", "STORE", "SKU", "STOCK", "EVIDENCE")
+	}
+	for _, e := range rows {
+		code := e.Code
+		if code == "" {
+			code = kind(e)
+		}
+		out.line(form, moment(e.At), dash(e.Level), code, dash(clean(e.Store)), dash(clean(e.SKU)), signed(e.Delta), clean(evidence(e)))
+	}
+	return out.end()
+}
+
+// Backlog prints placements that differ from what they should show.
+func (p Printer) Backlog(items iter.Seq2[agentapi.BacklogItem, error]) error {
+	if p.Format == JSON || p.Format == YAML {
+		return stream(p, nil, items)
+	}
+	out := newPage(p.Out)
+	n := 0
+	for i, err := range items {
+		if err != nil {
+			_ = out.end()
+			return err
+		}
+		if n++; n == 1 {
+			out.row("STORE", "SKU", "SHOWS", "SHOULD-SHOW", "SINCE", "NOTE")
+		}
+		out.row(i.Store, i.SKU, i.Shown, i.Wanted, moment(i.Since), i.Note)
+	}
+	if n == 0 {
+		out.line("Nothing waits: every store shows what it should.")
+	}
+	return out.end()
+}
+
+// Ping prints tests of connections. It is up to the caller to fail when one of them did.
+func (p Printer) Ping(pings []agentapi.Ping) error {
+	if done, err := p.structured(notNil(pings)); done {
+		return err
+	}
+	out := newPage(p.Out)
+	out.row("STORE", "CHECK", "RESULT", "TIME", "MESSAGE")
+	for _, ping := range pings {
+		for _, c := range ping.Checks {
+			result := "ok"
+			if !c.OK {
+				result = "failed"
+				if c.Reason != "" {
+					result = c.Reason
+				}
+			}
+			out.row(ping.StoreID, c.Name, result, fmt.Sprintf("%dms", c.Milliseconds), c.Message)
+		}
+	}
+	return out.end()
+}
+
+// Breaker prints the circuit breaker, nil when it has not tripped.
+func (p Printer) Breaker(b *agentapi.Breaker) error {
+	if done, err := p.structured(b); done {
+		return err
+	}
+	out := newPage(p.Out)
+	if b == nil {
+		out.line("The circuit breaker has not tripped.")
+	} else {
+		p.breaker(out, *b)
+	}
+	return out.end()
+}
+
+func (p Printer) breaker(out *page, b agentapi.Breaker) {
+	from := ""
+	if b.Store != "" {
+		from = " from " + b.Store
+	}
+	out.line("The circuit breaker has tripped at %s: a change%s would zero %d and multiply %d of %d SKUs. Nothing is written until it is approved.",
+		moment(b.Since), from, b.Zeroed, b.Multiplied, b.Of)
+	out.line("%s", clean(b.Message))
+	out.line("`%s breaker approve %s` lets it through.", p.Command, b.TripID)
+}
+
+// Closed prints what a request has done: as a sentence, or as the count.
+func (p Printer) Closed(c agentapi.Closed, sentence string) error {
+	if done, err := p.structured(c); done {
+		return err
+	}
+	out := newPage(p.Out)
+	out.line("%s", clean(sentence))
+	return out.end()
+}
+
+func notNil[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}

@@ -1,0 +1,207 @@
+package report
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"iter"
+	"strconv"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"stocksync.dev/stocksync/internal/agentapi"
+)
+
+// Audit prints a run that has ended with everything it found. It keeps none of it in memory.
+func (p Printer) Audit(r agentapi.Run, found iter.Seq2[agentapi.Finding, error]) error {
+	switch p.Format {
+	case JSON, YAML:
+		r.Worst = nil // all of them follow
+		return stream(p, &r, found)
+	case CSV:
+		return auditCSV(p.Out, found)
+	case JUnit:
+		return auditJUnit(p.Out, r, found)
+	}
+	out := newPage(p.Out)
+	summary(out, r)
+	first := true
+	for f, err := range found {
+		if err != nil {
+			_ = out.end()
+			return err
+		}
+		if first {
+			out.line("")
+			findingHead(out)
+			first = false
+		}
+		findingRow(out, f)
+	}
+	return out.end()
+}
+
+// stream prints a list as JSON or YAML; below a run, as its findings.
+func stream[T any](p Printer, run *agentapi.Run, list iter.Seq2[T, error]) error {
+	out := &sink{w: p.Out}
+	separator, end := "", ""
+	item := func(v any) error {
+		text, err := json.Marshal(v)
+		out.text(separator + "\n" + string(text))
+		separator = ","
+		return err
+	}
+	switch {
+	case p.Format == YAML:
+		end = "[]\n"
+		if run != nil {
+			text, err := yaml.Marshal(map[string]any{"run": run})
+			if err != nil {
+				return err
+			}
+			out.text(string(text) + "findings:")
+			separator, end = "\n", " []\n"
+		}
+		item = func(v any) error {
+			text, err := yaml.Marshal([]any{v})
+			out.text(separator + string(text))
+			separator, end = "", ""
+			return err
+		}
+	case run != nil:
+		text, err := json.Marshal(run)
+		if err != nil {
+			return err
+		}
+		out.text(`{"run":` + string(text) + `,"findings":[`)
+		end = "]}\n"
+	default:
+		out.text("[")
+		end = "]\n"
+	}
+	for v, err := range list {
+		if err != nil {
+			return err
+		}
+		if err := item(v); err != nil {
+			return err
+		}
+		if out.err != nil {
+			return out.err
+		}
+	}
+	out.text(end)
+	return out.err
+}
+
+// sink keeps the first error of a writer.
+type sink struct {
+	w   io.Writer
+	err error
+}
+
+func (s *sink) text(t string) {
+	if s.err == nil {
+		_, s.err = io.WriteString(s.w, t)
+	}
+}
+
+func auditCSV(w io.Writer, found iter.Seq2[agentapi.Finding, error]) error {
+	out := csv.NewWriter(w)
+	_ = out.Write([]string{"class", "store", "sku", "shown", "wanted", "units", "message"}) // Flush tells
+	for f, err := range found {
+		if err != nil {
+			out.Flush()
+			return err
+		}
+		if err := out.Write([]string{string(f.Class), f.Store, f.SKU, f.Shown, f.Wanted, strconv.FormatInt(f.Units, 10), f.Message}); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// auditJUnit prints a test suite: a test for each store, that it could be read, and a failed one for each finding.
+// A difference that is in flight is a skipped test.
+func auditJUnit(w io.Writer, r agentapi.Run, found iter.Seq2[agentapi.Finding, error]) error {
+	out := &sink{w: w}
+	failures, unread := 0, 0
+	for class, n := range r.Counts {
+		if class != agentapi.InFlight {
+			failures += n
+		}
+	}
+	for _, s := range r.Stores {
+		if s.Error != "" {
+			unread++
+		}
+	}
+	whole := 0
+	if r.State == agentapi.Failed || r.State == agentapi.Cancelled {
+		whole = 1
+	}
+	seconds := 0
+	if r.FinishedAt != nil {
+		seconds = int(r.FinishedAt.Sub(r.StartedAt) / time.Second)
+	}
+	out.text(xml.Header)
+	out.text("<testsuites>\n")
+	out.text(fmt.Sprintf("  <testsuite name=%s id=\"%d\" tests=\"%d\" failures=\"%d\" errors=\"%d\" skipped=\"%d\" time=\"%d\" timestamp=\"%s\">\n",
+		quote("StockSync "+string(r.Request.Kind)), r.ID, 1+len(r.Stores)+failures+r.Counts[agentapi.InFlight], failures, unread+whole,
+		r.Counts[agentapi.InFlight], seconds, r.StartedAt.UTC().Format("2006-01-02T15:04:05")))
+	problem := ""
+	if whole == 1 {
+		problem = r.Message
+	}
+	testcase(out, "run", string(r.Request.Kind), "error", string(r.State), problem)
+	for _, s := range r.Stores {
+		testcase(out, s.StoreID, "compared", "error", "StoreUnreachable", s.Error)
+	}
+	for f, err := range found {
+		if err != nil {
+			return err
+		}
+		kind := "failure"
+		if f.Class == agentapi.InFlight {
+			kind = "skipped"
+		}
+		testcase(out, f.Store, strings.TrimSpace(string(f.Class)+" "+f.SKU), kind, string(f.Class), told(f))
+		if out.err != nil {
+			return out.err
+		}
+	}
+	out.text("  </testsuite>\n</testsuites>\n")
+	return out.err
+}
+
+func told(f agentapi.Finding) string {
+	if f.Shown == "" && f.Wanted == "" {
+		return f.Message
+	}
+	return fmt.Sprintf("shows %s, should show %s: %s", dash(f.Shown), dash(f.Wanted), f.Message)
+}
+
+// testcase prints a test that passed, or one with a problem of this kind.
+func testcase(out *sink, class, name, kind, reason, problem string) {
+	head := fmt.Sprintf("    <testcase classname=%s name=%s", quote(class), quote(name))
+	switch {
+	case problem == "":
+		out.text(head + "/>\n")
+	case kind == "skipped": // has no type
+		out.text(fmt.Sprintf("%s><skipped message=%s/></testcase>\n", head, quote(problem)))
+	default:
+		out.text(fmt.Sprintf("%s><%s type=%s message=%s/></testcase>\n", head, kind, quote(reason), quote(problem)))
+	}
+}
+
+// quote is a text as the value of an XML attribute.
+func quote(s string) string {
+	var b strings.Builder
+	_ = xml.EscapeText(&b, []byte(s)) // a Builder takes everything
+	return `"` + b.String() + `"`
+}
