@@ -14,22 +14,22 @@ func (p Printer) Status(s agentapi.Status) error {
 	if done, err := p.structured(s); done {
 		return err
 	}
-	out := newPage(p.Out)
-	out.line("Agent %s, configuration %s, ledger %s, up %s", s.AgentVersion, s.ConfigRevision, s.LedgerID, Age(s.Now.Sub(s.StartedAt)))
-	out.line("%d pools, %d oversold (%d units), %d SKUs stopped, %d conflicts", s.Pools, s.OversoldPools, s.OversoldUnits, s.StoppedSKUs, s.Conflicts)
+	out := NewPage(p.Out)
+	out.Line("Agent %s, configuration %s, ledger %s, up %s", s.AgentVersion, s.ConfigRevision, s.LedgerID, Age(s.Now.Sub(s.StartedAt)))
+	out.Line("%d pools, %d oversold (%d units), %d SKUs stopped, %d conflicts", s.Pools, s.OversoldPools, s.OversoldUnits, s.StoppedSKUs, s.Conflicts)
 	if s.ConfigError != "" {
-		out.line("Configuration not in use: %s", clean(s.ConfigError))
+		out.Line("Configuration not in use: %s", s.ConfigError)
 	}
 	for _, r := range []*agentapi.Run{s.LastReconcile, s.LastAudit} {
 		if r != nil {
-			out.line("%s", Progress(*r))
+			out.Line("%s", Progress(*r))
 		}
 	}
 	if s.Breaker != nil {
 		p.breaker(out, *s.Breaker)
 	}
-	out.line("")
-	out.row("STORE", "MODE", "CONNECTED", "IN-SYNC", "TIER", "SKUS", "ENROLLED", "BACKLOG", "LAG", "CONFLICTS", "LAST-SEEN")
+	out.Line("")
+	out.Row("STORE", "MODE", "CONNECTED", "IN-SYNC", "TIER", "SKUS", "ENROLLED", "BACKLOG", "LAG", "CONFLICTS", "LAST-SEEN")
 	for _, st := range s.Stores {
 		name := st.StoreID
 		if st.Master {
@@ -39,7 +39,7 @@ func (p Printer) Status(s agentapi.Status) error {
 		if st.LastSeenTime != nil {
 			seen = Age(s.Now.Sub(*st.LastSeenTime)) + " ago"
 		}
-		out.row(name, st.Mode, st.Connected.Status, st.InSync.Status, st.Tier, st.Placements, st.Enrolled, st.Backlog,
+		out.Row(name, st.Mode, st.Connected.Status, st.InSync.Status, st.Tier, st.Placements, st.Enrolled, st.Backlog,
 			fmt.Sprintf("%ds", st.LagSeconds), st.Conflicts, seen)
 	}
 	for _, st := range s.Stores {
@@ -47,36 +47,36 @@ func (p Printer) Status(s agentapi.Status) error {
 			name string
 			agentapi.Condition
 		}{{"Accepted", st.Accepted}, {"Connected", st.Connected}, {"HintsAvailable", st.HintsAvailable}, {"InSync", st.InSync}} {
-			if c.Status != "True" || slices.Contains(worthTelling, c.Reason) {
-				out.line("\n%s: %s is %s (%s): %s", st.StoreID, c.name, c.Status, c.Reason, clean(c.Message))
+			if c.Status != "True" || slices.Contains(WorthTelling, c.Reason) {
+				out.Line("\n%s: %s is %s (%s): %s", st.StoreID, c.name, c.Status, c.Reason, c.Message)
 			}
 		}
 		for _, m := range st.Mismatches {
-			out.line("  %s: %s shows %d and should show %d", st.StoreID, clean(m.SKU), m.Shown, m.Wanted)
+			out.Line("  %s: %s shows %d and should show %d", st.StoreID, m.SKU, m.Shown, m.Wanted)
 		}
 	}
-	return out.end()
+	return out.End()
 }
 
-// worthTelling are reasons of conditions that are True and still have something to say.
-var worthTelling = []string{"Conflicts", "OrdersUnreadable", "ClockSkew"}
+// WorthTelling are the reasons of conditions that are True and still have something to say.
+var WorthTelling = []string{"Conflicts", "OrdersUnreadable", "ClockSkew"}
 
 // Conflicts prints open conflicts.
 func (p Printer) Conflicts(rows []agentapi.Entry) error {
 	if done, err := p.structured(notNil(rows)); done {
 		return err
 	}
-	out := newPage(p.Out)
+	out := NewPage(p.Out)
 	if len(rows) == 0 {
-		out.line("No conflicts are open.")
-		return out.end()
+		out.Line("No conflicts are open.")
+		return out.End()
 	}
-	out.row("ID", "WHEN", "STORE", "SKU", "KIND", "UNITS", "EVIDENCE")
+	out.Row("ID", "WHEN", "STORE", "SKU", "KIND", "UNITS", "EVIDENCE")
 	for _, r := range rows {
-		out.row(r.ID, moment(r.At), dash(r.Store), dash(r.SKU), r.Kind, signed(r.Units), r.Evidence)
+		out.Row(r.ID, moment(r.At), dash(r.Store), dash(r.SKU), r.Kind, signed(r.Units), r.Evidence)
 	}
-	out.line("\n`%s conflicts resolve SKU UNITS` sets a number, `%s conflicts dismiss ID` leaves it as it is.", p.Command, p.Command)
-	return out.end()
+	out.Line("\n`%s conflicts resolve SKU UNITS` sets a number, `%s conflicts dismiss ID` leaves it as it is.", p.Command, p.Command)
+	return out.End()
 }
 
 // History prints why a SKU's number is what it is.
@@ -84,26 +84,26 @@ func (p Printer) History(h agentapi.SKUHistory) error {
 	if done, err := p.structured(h); done {
 		return err
 	}
-	out := newPage(p.Out)
+	out := NewPage(p.Out)
 	if h.Set {
-		out.line("%s: %d units.", clean(h.SKU), h.Units)
+		out.Line("%s: %d units.", h.SKU, h.Units)
 	} else {
-		out.line("%s has no number yet: it comes with the master's first clean reading.", clean(h.SKU))
+		out.Line("%s has no number yet: it comes with the master's first clean reading.", h.SKU)
 	}
 	if h.Stopped != "" {
-		out.line("Stopped: %s. Nothing is written until `%s conflicts resolve %s UNITS`.", clean(h.Stopped), p.Command, clean(h.SKU))
+		out.Line("Stopped: %s. Nothing is written until `%s conflicts resolve %s UNITS`.", h.Stopped, p.Command, h.SKU)
 	}
-	out.line("")
-	out.row("STORE", "SHOWS", "TO-DO", "READ", "NOTE")
+	out.Line("")
+	out.Row("STORE", "SHOWS", "TO-DO", "READ", "NOTE")
 	for _, s := range h.Shelves {
-		out.row(s.Store, s.Shown, signed(s.Todo), moment(s.ReadAt), s.Note)
+		out.Row(s.Store, s.Shown, signed(s.Todo), moment(s.ReadAt), s.Note)
 	}
-	out.line("")
-	out.row("WHEN", "STORE", "KIND", "STOCK", "UNITS", "READING", "EVIDENCE")
+	out.Line("")
+	out.Row("WHEN", "STORE", "KIND", "STOCK", "UNITS", "READING", "EVIDENCE")
 	for _, e := range h.Entries {
-		out.row(moment(e.At), dash(e.Store), kind(e), signed(e.Delta), signed(e.Units), e.Quantity, evidence(e))
+		out.Row(moment(e.At), dash(e.Store), kind(e), signed(e.Delta), signed(e.Units), e.Quantity, evidence(e))
 	}
-	return out.end()
+	return out.End()
 }
 
 func kind(e agentapi.Entry) string {
@@ -141,20 +141,20 @@ func (p Printer) Events(rows []agentapi.Entry, header bool) error {
 		}
 		return err
 	}
-	out := newPage(p.Out)
+	out := NewPage(p.Out)
 	// Fixed columns: what comes later must stand below.
 	const form = "%-19s  %-7s  %-24s  %-16s  %-24s  %6s  %s"
 	if header {
-		out.line(form, "WHEN", "LEVEL", "CODE", "STORE", "SKU", "STOCK", "EVIDENCE")
+		out.Line(form, "WHEN", "LEVEL", "CODE", "STORE", "SKU", "STOCK", "EVIDENCE")
 	}
 	for _, e := range rows {
 		code := e.Code
 		if code == "" {
 			code = kind(e)
 		}
-		out.line(form, moment(e.At), dash(e.Level), code, dash(clean(e.Store)), dash(clean(e.SKU)), signed(e.Delta), clean(evidence(e)))
+		out.Line(form, moment(e.At), dash(e.Level), code, dash(e.Store), dash(e.SKU), signed(e.Delta), evidence(e))
 	}
-	return out.end()
+	return out.End()
 }
 
 // Backlog prints placements that differ from what they should show.
@@ -162,22 +162,22 @@ func (p Printer) Backlog(items iter.Seq2[agentapi.BacklogItem, error]) error {
 	if p.Format == JSON || p.Format == YAML {
 		return stream(p, nil, items)
 	}
-	out := newPage(p.Out)
+	out := NewPage(p.Out)
 	n := 0
 	for i, err := range items {
 		if err != nil {
-			_ = out.end()
+			_ = out.End()
 			return err
 		}
 		if n++; n == 1 {
-			out.row("STORE", "SKU", "SHOWS", "SHOULD-SHOW", "SINCE", "NOTE")
+			out.Row("STORE", "SKU", "SHOWS", "SHOULD-SHOW", "SINCE", "NOTE")
 		}
-		out.row(i.Store, i.SKU, i.Shown, i.Wanted, moment(i.Since), i.Note)
+		out.Row(i.Store, i.SKU, i.Shown, i.Wanted, moment(i.Since), i.Note)
 	}
 	if n == 0 {
-		out.line("Nothing waits: every store shows what it should.")
+		out.Line("Nothing waits: every store shows what it should.")
 	}
-	return out.end()
+	return out.End()
 }
 
 // Ping prints tests of connections. It is up to the caller to fail when one of them did.
@@ -185,8 +185,8 @@ func (p Printer) Ping(pings []agentapi.Ping) error {
 	if done, err := p.structured(notNil(pings)); done {
 		return err
 	}
-	out := newPage(p.Out)
-	out.row("STORE", "CHECK", "RESULT", "TIME", "MESSAGE")
+	out := NewPage(p.Out)
+	out.Row("STORE", "CHECK", "RESULT", "TIME", "MESSAGE")
 	for _, ping := range pings {
 		for _, c := range ping.Checks {
 			result := "ok"
@@ -196,10 +196,10 @@ func (p Printer) Ping(pings []agentapi.Ping) error {
 					result = c.Reason
 				}
 			}
-			out.row(ping.StoreID, c.Name, result, fmt.Sprintf("%dms", c.Milliseconds), c.Message)
+			out.Row(ping.StoreID, c.Name, result, fmt.Sprintf("%dms", c.Milliseconds), c.Message)
 		}
 	}
-	return out.end()
+	return out.End()
 }
 
 // Breaker prints the circuit breaker, nil when it has not tripped.
@@ -207,24 +207,24 @@ func (p Printer) Breaker(b *agentapi.Breaker) error {
 	if done, err := p.structured(b); done {
 		return err
 	}
-	out := newPage(p.Out)
+	out := NewPage(p.Out)
 	if b == nil {
-		out.line("The circuit breaker has not tripped.")
+		out.Line("The circuit breaker has not tripped.")
 	} else {
 		p.breaker(out, *b)
 	}
-	return out.end()
+	return out.End()
 }
 
-func (p Printer) breaker(out *page, b agentapi.Breaker) {
+func (p Printer) breaker(out *Page, b agentapi.Breaker) {
 	from := ""
 	if b.Store != "" {
 		from = " from " + b.Store
 	}
-	out.line("The circuit breaker has tripped at %s: a change%s would zero %d and multiply %d of %d SKUs. Nothing is written until it is approved.",
+	out.Line("The circuit breaker has tripped at %s: a change%s would zero %d and multiply %d of %d SKUs. Nothing is written until it is approved.",
 		moment(b.Since), from, b.Zeroed, b.Multiplied, b.Of)
-	out.line("%s", clean(b.Message))
-	out.line("`%s breaker approve %s` lets it through.", p.Command, b.TripID)
+	out.Line("%s", b.Message)
+	out.Line("`%s breaker approve %s` lets it through.", p.Command, b.TripID)
 }
 
 // Closed prints what a request has done: as a sentence, or as the count.
@@ -232,9 +232,9 @@ func (p Printer) Closed(c agentapi.Closed, sentence string) error {
 	if done, err := p.structured(c); done {
 		return err
 	}
-	out := newPage(p.Out)
-	out.line("%s", clean(sentence))
-	return out.end()
+	out := NewPage(p.Out)
+	out.Line("%s", sentence)
+	return out.End()
 }
 
 func notNil[T any](s []T) []T {

@@ -27,22 +27,22 @@ func (p Printer) Audit(r agentapi.Run, found iter.Seq2[agentapi.Finding, error])
 	case JUnit:
 		return auditJUnit(p.Out, r, found)
 	}
-	out := newPage(p.Out)
+	out := NewPage(p.Out)
 	summary(out, r)
 	first := true
 	for f, err := range found {
 		if err != nil {
-			_ = out.end()
+			_ = out.End()
 			return err
 		}
 		if first {
-			out.line("")
+			out.Line("")
 			findingHead(out)
 			first = false
 		}
 		findingRow(out, f)
 	}
-	return out.end()
+	return out.End()
 }
 
 // stream prints a list as JSON or YAML; below a run, as its findings.

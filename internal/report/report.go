@@ -56,6 +56,15 @@ type Printer struct {
 	Command string
 }
 
+// Value prints a value as JSON, or as YAML where that is wanted.
+func (p Printer) Value(v any) error {
+	if p.Format != YAML {
+		p.Format = JSON
+	}
+	_, err := p.structured(v)
+	return err
+}
+
 // structured prints a value as JSON or YAML and tells whether that was what is wanted.
 func (p Printer) structured(v any) (bool, error) {
 	switch p.Format {
@@ -77,8 +86,8 @@ func (p Printer) structured(v any) (bool, error) {
 	return false, nil
 }
 
-// page is text made of lines and tables. Its first error is kept.
-type page struct {
+// Page is text made of lines and tables. Its first error is kept.
+type Page struct {
 	text  bytes.Buffer
 	table *tabwriter.Writer
 	rows  int
@@ -89,21 +98,27 @@ type page struct {
 // flushRows is after how many rows a table is written out, so that one of any length takes little memory.
 const flushRows = 500
 
-func newPage(out io.Writer) *page {
-	p := &page{out: out}
+// NewPage makes a page that is printed to out.
+func NewPage(out io.Writer) *Page {
+	p := &Page{out: out}
 	p.table = tabwriter.NewWriter(&p.text, 0, 8, 2, ' ', 0)
 	return p
 }
 
-// line prints a line as it is.
-func (p *page) line(format string, args ...any) {
+// Line prints a line as it is, but for whatever in its texts could steer a terminal.
+func (p *Page) Line(format string, args ...any) {
 	p.flush()
+	for i, a := range args {
+		if text, ok := a.(string); ok {
+			args[i] = clean(text)
+		}
+	}
 	fmt.Fprintf(&p.text, format+"\n", args...)
 }
 
-// row prints cells into the columns of the current table. Other people's texts are among them, so whatever could
+// Row prints cells into the columns of the current table. Other people's texts are among them, so whatever could
 // steer a terminal is left out.
-func (p *page) row(cells ...any) {
+func (p *Page) Row(cells ...any) {
 	texts := make([]string, len(cells))
 	for i, c := range cells {
 		texts[i] = clean(fmt.Sprint(c))
@@ -114,7 +129,7 @@ func (p *page) row(cells ...any) {
 	}
 }
 
-func (p *page) flush() {
+func (p *Page) flush() {
 	_ = p.table.Flush() // into memory
 	for _, l := range bytes.SplitAfter(p.text.Bytes(), []byte("\n")) {
 		if p.err == nil && len(l) > 0 {
@@ -125,7 +140,8 @@ func (p *page) flush() {
 	p.text.Reset()
 }
 
-func (p *page) end() error {
+// End prints what is left, and returns the first error of the writer.
+func (p *Page) End() error {
 	p.flush()
 	return p.err
 }

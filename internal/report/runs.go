@@ -87,10 +87,10 @@ func (p Printer) Run(r agentapi.Run) error {
 	if done, err := p.structured(r); done {
 		return err
 	}
-	out := newPage(p.Out)
+	out := NewPage(p.Out)
 	summary(out, r)
 	findings(out, r.Worst)
-	return out.end()
+	return out.End()
 }
 
 // Runs prints a list of runs.
@@ -98,12 +98,12 @@ func (p Printer) Runs(runs []agentapi.Run) error {
 	if done, err := p.structured(notNil(runs)); done {
 		return err
 	}
-	out := newPage(p.Out)
+	out := NewPage(p.Out)
 	if len(runs) == 0 {
-		out.line("There was no run yet.")
-		return out.end()
+		out.Line("There was no run yet.")
+		return out.End()
 	}
-	out.row("ID", "KIND", "STRATEGY", "STATE", "STARTED", "FINISHED", "DONE", "FINDINGS", "MESSAGE")
+	out.Row("ID", "KIND", "STRATEGY", "STATE", "STARTED", "FINISHED", "DONE", "FINDINGS", "MESSAGE")
 	for _, r := range runs {
 		finished := "-"
 		if r.FinishedAt != nil {
@@ -115,48 +115,48 @@ func (p Printer) Runs(runs []agentapi.Run) error {
 				n += count
 			}
 		}
-		out.row(r.ID, r.Request.Kind, dash(string(r.Request.Strategy)), r.State, moment(r.StartedAt), finished,
+		out.Row(r.ID, r.Request.Kind, dash(string(r.Request.Strategy)), r.State, moment(r.StartedAt), finished,
 			fmt.Sprintf("%d/%d", r.Done, r.Total), n, r.Message)
 	}
-	return out.end()
+	return out.End()
 }
 
-func summary(out *page, r agentapi.Run) {
-	out.line("%s", Progress(r))
+func summary(out *Page, r agentapi.Run) {
+	out.Line("%s", Progress(r))
 	if len(r.Stores) > 0 {
-		out.line("")
-		out.row("STORE", "CHECKED", "DIFFERING", "WRITTEN", "WAITING", "REQUESTS", "ERROR")
+		out.Line("")
+		out.Row("STORE", "CHECKED", "DIFFERING", "WRITTEN", "WAITING", "REQUESTS", "ERROR")
 		for _, s := range r.Stores {
-			out.row(s.StoreID, fmt.Sprintf("%d/%d", s.Done, s.Total), s.Differing, s.Written, s.Waiting, s.Requests, s.Error)
+			out.Row(s.StoreID, fmt.Sprintf("%d/%d", s.Done, s.Total), s.Differing, s.Written, s.Waiting, s.Requests, s.Error)
 		}
 	}
 	if len(r.Counts) > 0 {
-		out.line("")
-		out.row("FINDING", "COUNT")
+		out.Line("")
+		out.Row("FINDING", "COUNT")
 		for _, class := range classes {
 			if n := r.Counts[class]; n > 0 {
-				out.row(class, n)
+				out.Row(class, n)
 			}
 		}
 	}
 }
 
 // findings prints a table of findings under a heading.
-func findings(out *page, list []agentapi.Finding) {
+func findings(out *Page, list []agentapi.Finding) {
 	if len(list) == 0 {
 		return
 	}
-	out.line("")
+	out.Line("")
 	findingHead(out)
 	for _, f := range list {
 		findingRow(out, f)
 	}
 }
 
-func findingHead(out *page) { out.row("STORE", "SKU", "FINDING", "SHOWS", "SHOULD-SHOW", "MESSAGE") }
+func findingHead(out *Page) { out.Row("STORE", "SKU", "FINDING", "SHOWS", "SHOULD-SHOW", "MESSAGE") }
 
-func findingRow(out *page, f agentapi.Finding) {
-	out.row(f.Store, dash(f.SKU), f.Class, dash(f.Shown), dash(f.Wanted), f.Message)
+func findingRow(out *Page, f agentapi.Finding) {
+	out.Row(f.Store, dash(f.SKU), f.Class, dash(f.Shown), dash(f.Wanted), f.Message)
 }
 
 // MaxTermination is the most bytes Kubernetes keeps of a container's termination message.
