@@ -38,6 +38,13 @@ type Item struct {
 	Markers    stock.Markers
 	// Modified is date_modified_gmt.
 	Modified time.Time
+	// Backorders is no, notify or yes; empty where the store does not say.
+	Backorders string
+	// LowStockAmount is nil where the shop-wide one holds; 0 is a value of its own.
+	LowStockAmount *int64
+	// StockStatus is instock, outofstock or onbackorder; empty where it is not the item's own, as that of a
+	// variable product which holds no stock.
+	StockStatus string
 }
 
 // Page is a part of a store's catalogue.
@@ -170,8 +177,9 @@ type Tx interface {
 	PutPool(stock.Pool) error
 	// PoolOf finds a pool by any of its keys; 0 if there is none.
 	PoolOf(key stock.Key) (int64, error)
-	// Alias adds a key to a pool; Keys lists them.
+	// Alias adds a key to a pool, Rekey takes one from the pool that has it; Keys lists a pool's.
 	Alias(key stock.Key, pool int64) error
+	Rekey(key stock.Key, pool int64) error
 	Keys(pool int64) ([]stock.Key, error)
 
 	// Placement finds a placement by pool, PlacementAt by the object it is bound to ([stock.Ref.Object]).
@@ -183,9 +191,11 @@ type Tx interface {
 	PutPlacement(stock.Placement) error
 	DeletePlacement(store string, pool int64) error
 
-	// Due are placements that may be pushed, longest waiting first. Restless are those that need a clean
+	// Due are placements that may be pushed, longest waiting first. Unlike are those that differ in a field beside
+	// the quantity, by pool, but for stopped pools. Restless are those that need a clean
 	// sample, Pending those with an attempt that may still land.
 	Due(store string, limit int) ([]stock.Placement, error)
+	Unlike(store string, limit int) ([]stock.Placement, error)
 	Restless(store string, after int64, limit int) ([]stock.Placement, error)
 	Pending(store string, after int64, limit int) ([]stock.Placement, error)
 	// Stores names every store that has placements.
@@ -212,7 +222,8 @@ type Tx interface {
 	Append(stock.Entry) error
 }
 
-// Stats are the counts of one store's placements.
+// Stats are the counts of one store's placements. Those that manage no stock have no baseline to wait for and count
+// as enrolled.
 type Stats struct {
 	Placements, Enrolled, Backlog, Conflicts, Stopped int
 	// DirtySince is when the oldest placement that differs began to; zero when none does.

@@ -72,7 +72,7 @@ func drawPlacement(t *rapid.T) stock.Placement {
 	p := stock.Placement{
 		Store: genStore.Draw(t, "store"), Pool: genPool.Draw(t, "pool"), SKU: genText.Draw(t, "sku"),
 		Ref:      stock.Ref{Product: genItem.Draw(t, "product"), Variation: rapid.Int64Range(0, 3).Draw(t, "variation")},
-		Enrolled: rapid.Bool().Draw(t, "enrolled"), Blocked: rapid.SampledFrom([]string{"", "", "", "why"}).Draw(t, "blocked"),
+		Enrolled: rapid.Bool().Draw(t, "enrolled"), Blocked: rapid.SampledFrom([]string{"", "", "why", string(stock.Unmanaged)}).Draw(t, "blocked"),
 		Contained: genUnits.Draw(t, "S"), Baseline: genUnits.Draw(t, "A"), Taken: genUnits.Draw(t, "taken"), Counted: genUnits.Draw(t, "c"),
 		Quantity: genUnits.Draw(t, "q"), Shown: genUnits.Draw(t, "shown"), ReadAt: genTime.Draw(t, "read"),
 		Undecided: rapid.Bool().Draw(t, "undecided"), Restored: rapid.Bool().Draw(t, "restored"), PartedSince: genTime.Draw(t, "parted"), UnansweredAt: genTime.Draw(t, "unanswered"),
@@ -87,6 +87,14 @@ func drawPlacement(t *rapid.T) stock.Placement {
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "pushes") {
 		p.Pushes = append(p.Pushes, stock.PushMark{Units: genUnits.Draw(t, "units"), From: genTime.Draw(t, "from"), To: genTime.Draw(t, "to")})
+	}
+	if rapid.Bool().Draw(t, "shelf") {
+		p.Shelf = stock.Shelf{Seen: stock.Values{"no", stock.None, "", stock.Yes}, Modified: genTime.Draw(t, "modified"), Joined: rapid.Bool().Draw(t, "joined"),
+			Rederived: genTime.Draw(t, "rederived"), Rederive: rapid.Bool().Draw(t, "rederive")}
+		if rapid.Bool().Draw(t, "unlike") {
+			p.Shelf.Todo[stock.Backorders] = "yes"
+			p.Shelf.Writes = []stock.FieldWrite{{Field: stock.LowStock, Value: "0", At: genTime.Draw(t, "written")}}
+		}
 	}
 	return p
 }
@@ -107,8 +115,14 @@ func drawStep(t *rapid.T) step {
 		if rapid.Bool().Draw(t, "edits") {
 			p.Edits = []stock.EditMark{{Store: store, To: []int64{4, 6}, Blur: 2, Undid: true, At: genTime.Draw(t, "at")}}
 		}
+		if rapid.Bool().Draw(t, "registers") {
+			p.Registers[stock.LowStock] = stock.Register{Value: "0", Store: store, At: genTime.Draw(t, "at"), Hour: genTime.Draw(t, "hour"), Changes: 3}
+		}
 		return func(tx engine.Tx) string { return answer(tx.PutPool(p)) }
 	case 3:
+		if rapid.IntRange(0, 2).Draw(t, "rekey") == 0 {
+			return func(tx engine.Tx) string { return answer(tx.Rekey(key, pool)) }
+		}
 		return func(tx engine.Tx) string { return answer(tx.Alias(key, pool)) }
 	case 4, 5, 6:
 		p := drawPlacement(t)
@@ -166,6 +180,8 @@ func look(tx engine.Tx, limit int, since time.Time) (out []string) {
 		add("stats "+store, st, err)
 		due, err := tx.Due(store, limit)
 		add("due "+store, due, err)
+		unlike, err := tx.Unlike(store, limit)
+		found("unlike "+store, unlike != nil || err != nil, unlike, err)
 		for after := range int64(3) {
 			all, err := tx.StorePlacements(store, after, limit)
 			found("of store "+store, all != nil || err != nil, all, err)

@@ -143,6 +143,9 @@ func copyPool(p stock.Pool) stock.Pool {
 	for i := range p.Edits {
 		p.Edits[i].At, p.Edits[i].To = at(p.Edits[i].At), clone(p.Edits[i].To)
 	}
+	for i := range p.Registers {
+		p.Registers[i].At, p.Registers[i].Hour = at(p.Registers[i].At), at(p.Registers[i].Hour)
+	}
 	return p
 }
 
@@ -154,6 +157,11 @@ func copyPlacement(p stock.Placement) stock.Placement {
 	}
 	for i := range p.Pushes {
 		p.Pushes[i].From, p.Pushes[i].To = at(p.Pushes[i].From), at(p.Pushes[i].To)
+	}
+	p.Shelf.Modified, p.Shelf.Rederived = at(p.Shelf.Modified), at(p.Shelf.Rederived)
+	p.Shelf.Writes = clone(p.Shelf.Writes)
+	for i := range p.Shelf.Writes {
+		p.Shelf.Writes[i].At = at(p.Shelf.Writes[i].At)
 	}
 	return p
 }
@@ -186,6 +194,9 @@ func newest(l stock.Line) time.Time {
 	}
 	return l.Created
 }
+
+// waits tells whether the placement has no baseline yet. One that manages no stock needs none.
+func waits(p stock.Placement) bool { return !p.Enrolled && p.Blocked != string(stock.Unmanaged) }
 
 // pushable tells whether nothing on the placement's side keeps it from being pushed; its pool may.
 func pushable(p stock.Placement) bool { return stock.MayPush(stock.Pool{Set: true}, p) }

@@ -36,6 +36,7 @@ type memoryStore struct {
 	restless   map[int64]bool
 	pending    map[int64]bool
 	dirty      map[int64]bool
+	unlike     map[int64]bool
 	values     map[string]string
 	lines      map[lineKey]stock.Line
 	products   map[int64]map[lineKey]bool
@@ -202,6 +203,7 @@ func (m *Memory) store(name string) *memoryStore {
 			restless:   map[int64]bool{},
 			pending:    map[int64]bool{},
 			dirty:      map[int64]bool{},
+			unlike:     map[int64]bool{},
 			values:     map[string]string{},
 			lines:      map[lineKey]stock.Line{},
 			products:   map[int64]map[lineKey]bool{},
@@ -339,6 +341,26 @@ func (tx *memoryTx) Alias(key stock.Key, pool int64) error {
 	return nil
 }
 
+// Rekey implements [engine.Tx].
+func (tx *memoryTx) Rekey(key stock.Key, pool int64) error {
+	if err := tx.writable(); err != nil {
+		return err
+	}
+	if _, ok := tx.m.pools[pool]; !ok {
+		return poolError(pool)
+	}
+	old, had := tx.m.keys[key]
+	if !had || old == pool {
+		return nil
+	}
+	put(tx, tx.m.keys, key, pool)
+	put(tx, tx.m.keysOf, old, slices.DeleteFunc(slices.Clone(tx.m.keysOf[old]), func(k stock.Key) bool { return k == key }))
+	keys := append(slices.Clone(tx.m.keysOf[pool]), key)
+	slices.Sort(keys)
+	put(tx, tx.m.keysOf, pool, keys)
+	return nil
+}
+
 // Keys implements [engine.Tx].
 func (tx *memoryTx) Keys(pool int64) ([]stock.Key, error) {
 	if err := tx.readable(); err != nil {
@@ -452,6 +474,21 @@ func (tx *memoryTx) Due(store string, limit int) ([]stock.Placement, error) {
 	return due, nil
 }
 
+// Unlike implements [engine.Tx].
+func (tx *memoryTx) Unlike(store string, limit int) ([]stock.Placement, error) {
+	if err := tx.readable(); err != nil {
+		return nil, err
+	}
+	s := tx.m.store(store)
+	running := map[int64]bool{}
+	for id := range s.unlike {
+		if tx.m.pools[id].Stopped == "" {
+			running[id] = true
+		}
+	}
+	return pick(s, running, 0, limit), nil
+}
+
 // PutPlacement implements [engine.Tx].
 func (tx *memoryTx) PutPlacement(p stock.Placement) error {
 	if err := tx.writable(); err != nil {
@@ -475,6 +512,7 @@ func (tx *memoryTx) PutPlacement(p stock.Placement) error {
 	mark(tx, s.restless, p.Pool, p.Restless())
 	mark(tx, s.pending, p.Pool, p.Pending())
 	mark(tx, s.dirty, p.Pool, p.Todo != 0)
+	mark(tx, s.unlike, p.Pool, p.Shelf.Due())
 	return nil
 }
 
@@ -487,7 +525,7 @@ func (tx *memoryTx) DeletePlacement(store string, pool int64) error {
 	if old, had := s.placements[pool]; had {
 		remove(tx, s.objects, old.Ref.Object())
 		remove(tx, s.placements, pool)
-		for _, set := range []map[int64]bool{s.pushable, s.restless, s.pending, s.dirty} {
+		for _, set := range []map[int64]bool{s.pushable, s.restless, s.pending, s.dirty, s.unlike} {
 			remove(tx, set, pool)
 		}
 	}
@@ -517,7 +555,7 @@ func (tx *memoryTx) Stats(store string) (engine.Stats, error) {
 	s := tx.m.store(store)
 	st := engine.Stats{Placements: len(s.placements), Backlog: len(s.dirty)}
 	for id, p := range s.placements {
-		if p.Enrolled {
+		if !waits(p) {
 			st.Enrolled++
 		}
 		if tx.m.pools[id].Stopped != "" {

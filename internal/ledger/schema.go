@@ -131,6 +131,14 @@ var migrations = [][]string{{
 	`ALTER TABLE conflicts ADD COLUMN cause TEXT NOT NULL DEFAULT ''`,
 	// What is not everyday work, so that the warnings among millions of lines are found at once.
 	`CREATE INDEX history_rare ON history (id) WHERE ` + rare,
+}, {
+	// The fields beside the quantity. Items that manage no stock are placements too; they wait for no baseline.
+	`ALTER TABLE pools ADD COLUMN registers TEXT NOT NULL DEFAULT ''`,
+	`ALTER TABLE placements ADD COLUMN shelf TEXT NOT NULL DEFAULT ''`,
+	`ALTER TABLE placements ADD COLUMN unlike INTEGER NOT NULL DEFAULT 0`,
+	`CREATE INDEX placements_unlike ON placements (store, pool) WHERE unlike = 1`,
+	`DROP INDEX placements_new`,
+	`CREATE INDEX placements_waiting ON placements (store) WHERE enrolled = 0 AND blocked <> 'Unmanaged'`,
 }}
 
 // rare is a part of the schema: it must not change without a migration.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	sqlite3 "modernc.org/sqlite/lib"
@@ -61,15 +62,15 @@ func (tx *sqliteTx) Pool(id int64) (stock.Pool, error) {
 		return stock.Pool{}, err
 	}
 	p := stock.Pool{ID: id}
-	var edits string
-	err := tx.s.one(`SELECT sku, units, is_set, stopped, edits FROM pools WHERE id = ?`, []any{id}, &p.SKU, &p.Units, &p.Set, &p.Stopped, &edits)
+	var edits, registers string
+	err := tx.s.one(`SELECT sku, units, is_set, stopped, edits, registers FROM pools WHERE id = ?`, []any{id}, &p.SKU, &p.Units, &p.Set, &p.Stopped, &edits, &registers)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return stock.Pool{}, poolError(id)
 	case err != nil:
 		return stock.Pool{}, err
 	}
-	return p, unpack(edits, &p.Edits)
+	return p, errors.Join(unpack(edits, &p.Edits), unpackOne(registers, &p.Registers))
 }
 
 // PutPool implements [engine.Tx].
@@ -77,12 +78,17 @@ func (tx *sqliteTx) PutPool(p stock.Pool) error {
 	if err := tx.writable(); err != nil {
 		return err
 	}
-	edits, err := pack(copyPool(p).Edits)
+	p = copyPool(p)
+	edits, err := pack(p.Edits)
 	if err != nil {
 		return err
 	}
-	n, err := tx.s.change(`UPDATE pools SET sku = ?, units = ?, is_set = ?, stopped = ?, edits = ? WHERE id = ?`,
-		p.SKU, p.Units, p.Set, p.Stopped, edits, p.ID)
+	registers, err := packOne(p.Registers)
+	if err != nil {
+		return err
+	}
+	n, err := tx.s.change(`UPDATE pools SET sku = ?, units = ?, is_set = ?, stopped = ?, edits = ?, registers = ? WHERE id = ?`,
+		p.SKU, p.Units, p.Set, p.Stopped, edits, registers, p.ID)
 	if err == nil && n == 0 {
 		return poolError(p.ID)
 	}
@@ -121,6 +127,17 @@ func (tx *sqliteTx) Alias(key stock.Key, pool int64) error {
 	return tx.s.exec(`INSERT INTO keys (key, pool) VALUES (?, ?)`, string(key), pool)
 }
 
+// Rekey implements [engine.Tx].
+func (tx *sqliteTx) Rekey(key stock.Key, pool int64) error {
+	if err := tx.writable(); err != nil {
+		return err
+	}
+	if _, err := tx.Pool(pool); err != nil {
+		return err
+	}
+	return tx.s.exec(`UPDATE keys SET pool = ? WHERE key = ?`, pool, string(key))
+}
+
 // Keys implements [engine.Tx].
 func (tx *sqliteTx) Keys(pool int64) ([]stock.Key, error) {
 	if err := tx.readable(); err != nil {
@@ -131,14 +148,14 @@ func (tx *sqliteTx) Keys(pool int64) ([]stock.Key, error) {
 }
 
 const placementColumns = `store, pool, product, variation, sku, enrolled, blocked, contained, baseline, taken, counted, quantity, shown,
-	read_at, undecided, restored, known, attempts, pushes, parted_since, unanswered_at, todo, dirty_since`
+	read_at, undecided, restored, known, attempts, pushes, parted_since, unanswered_at, todo, dirty_since, shelf`
 
 func scanPlacement(from scanner) (stock.Placement, error) {
 	var p stock.Placement
 	var read, parted, unanswered, dirty int64
-	var known, attempts, pushes string
+	var known, attempts, pushes, shelf string
 	err := from.Scan(&p.Store, &p.Pool, &p.Ref.Product, &p.Ref.Variation, &p.SKU, &p.Enrolled, &p.Blocked, &p.Contained, &p.Baseline, &p.Taken,
-		&p.Counted, &p.Quantity, &p.Shown, &read, &p.Undecided, &p.Restored, &known, &attempts, &pushes, &parted, &unanswered, &p.Todo, &dirty)
+		&p.Counted, &p.Quantity, &p.Shown, &read, &p.Undecided, &p.Restored, &known, &attempts, &pushes, &parted, &unanswered, &p.Todo, &dirty, &shelf)
 	if err != nil {
 		return stock.Placement{}, err
 	}
@@ -146,7 +163,7 @@ func scanPlacement(from scanner) (stock.Placement, error) {
 	if known != "" {
 		err = json.Unmarshal([]byte(known), &p.Known)
 	}
-	return p, errors.Join(err, unpack(attempts, &p.Attempts), unpack(pushes, &p.Pushes))
+	return p, errors.Join(err, unpack(attempts, &p.Attempts), unpack(pushes, &p.Pushes), unpackOne(shelf, &p.Shelf))
 }
 
 func (tx *sqliteTx) placement(where string, args ...any) (stock.Placement, bool, error) {
@@ -194,6 +211,12 @@ func (tx *sqliteTx) Due(store string, limit int) ([]stock.Placement, error) {
 		ORDER BY dirty_since, pool LIMIT ?`, store, all(limit))
 }
 
+// Unlike implements [engine.Tx].
+func (tx *sqliteTx) Unlike(store string, limit int) ([]stock.Placement, error) {
+	return tx.placements(`store = ? AND unlike = 1
+		AND EXISTS (SELECT 1 FROM pools WHERE id = placements.pool AND stopped = '') ORDER BY pool LIMIT ?`, store, all(limit))
+}
+
 // Restless implements [engine.Tx].
 func (tx *sqliteTx) Restless(store string, after int64, limit int) ([]stock.Placement, error) {
 	return tx.placements(`store = ? AND restless = 1 AND pool > ? ORDER BY pool LIMIT ?`, store, after, all(limit))
@@ -226,18 +249,22 @@ func (tx *sqliteTx) PutPlacement(p stock.Placement) error {
 	if err != nil {
 		return err
 	}
-	err = tx.s.exec(`INSERT INTO placements (`+placementColumns+`, object, pushable, restless, pending)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	shelf, err := packOne(p.Shelf)
+	if err != nil {
+		return err
+	}
+	err = tx.s.exec(`INSERT INTO placements (`+placementColumns+`, object, pushable, restless, pending, unlike)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (store, pool) DO UPDATE SET product = excluded.product, variation = excluded.variation, sku = excluded.sku,
 			enrolled = excluded.enrolled, blocked = excluded.blocked, contained = excluded.contained, baseline = excluded.baseline,
 			taken = excluded.taken, counted = excluded.counted, quantity = excluded.quantity, shown = excluded.shown,
 			read_at = excluded.read_at, undecided = excluded.undecided, restored = excluded.restored, known = excluded.known,
 			attempts = excluded.attempts, pushes = excluded.pushes, parted_since = excluded.parted_since, unanswered_at = excluded.unanswered_at, todo = excluded.todo,
-			dirty_since = excluded.dirty_since, object = excluded.object, pushable = excluded.pushable,
+			dirty_since = excluded.dirty_since, shelf = excluded.shelf, unlike = excluded.unlike, object = excluded.object, pushable = excluded.pushable,
 			restless = excluded.restless, pending = excluded.pending`,
 		p.Store, p.Pool, p.Ref.Product, p.Ref.Variation, p.SKU, p.Enrolled, p.Blocked, p.Contained, p.Baseline, p.Taken, p.Counted, p.Quantity,
 		p.Shown, p.ReadAt.UnixMicro(), p.Undecided, p.Restored, known, attempts, pushes, p.PartedSince.UnixMicro(), p.UnansweredAt.UnixMicro(), p.Todo,
-		p.DirtySince.UnixMicro(), p.Ref.Object(), pushable(p), p.Restless(), p.Pending())
+		p.DirtySince.UnixMicro(), shelf, p.Ref.Object(), pushable(p), p.Restless(), p.Pending(), p.Shelf.Due())
 	switch code(err) {
 	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
 		return poolError(p.Pool)
@@ -275,19 +302,19 @@ func (tx *sqliteTx) Stats(store string) (engine.Stats, error) {
 		return engine.Stats{}, err
 	}
 	var st engine.Stats
-	var unenrolled int
+	var waiting int
 	var dirty sql.NullInt64
 	err := tx.s.one(`SELECT (SELECT count(*) FROM placements WHERE store = ?1),
-		(SELECT count(*) FROM placements WHERE store = ?1 AND enrolled = 0),
+		(SELECT count(*) FROM placements WHERE store = ?1 AND enrolled = 0 AND blocked <> 'Unmanaged'),
 		(SELECT count(*) FROM placements WHERE store = ?1 AND todo <> 0),
 		(SELECT min(dirty_since) FROM placements WHERE store = ?1 AND todo <> 0),
 		(SELECT count(*) FROM conflicts WHERE store = ?1),
 		(SELECT count(*) FROM pools WHERE stopped <> '' AND EXISTS (SELECT 1 FROM placements WHERE store = ?1 AND pool = pools.id))`,
-		[]any{store}, &st.Placements, &unenrolled, &st.Backlog, &dirty, &st.Conflicts, &st.Stopped)
+		[]any{store}, &st.Placements, &waiting, &st.Backlog, &dirty, &st.Conflicts, &st.Stopped)
 	if err != nil {
 		return engine.Stats{}, err
 	}
-	st.Enrolled = st.Placements - unenrolled
+	st.Enrolled = st.Placements - waiting
 	if dirty.Valid {
 		st.DirtySince = moment(dirty.Int64)
 	}
@@ -422,6 +449,23 @@ func pack[T any](list []T) (string, error) {
 }
 
 func unpack[T any](text string, to *[]T) error {
+	if text == "" {
+		return nil
+	}
+	return json.Unmarshal([]byte(text), to)
+}
+
+// packOne and unpackOne keep a value in a column; its zero is an empty text.
+
+func packOne(v any) (string, error) {
+	if reflect.ValueOf(v).IsZero() {
+		return "", nil
+	}
+	b, err := json.Marshal(v)
+	return string(b), err
+}
+
+func unpackOne[T any](text string, to *T) error {
 	if text == "" {
 		return nil
 	}

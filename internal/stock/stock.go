@@ -141,6 +141,8 @@ type Placement struct {
 	// Todo is p, kept beside the accounts so that the backlog is a query; DirtySince is when it left zero.
 	Todo       int64
 	DirtySince time.Time
+	// Shelf is what is known of the fields beside the quantity.
+	Shelf Shelf
 }
 
 // ByQuantity is o: what the shop did by itself as its quantity shows it.
@@ -177,6 +179,8 @@ type Pool struct {
 	Stopped string
 	// Edits are the recent edits in any store, as evidence of a feed writing one number into several shops.
 	Edits []EditMark
+	// Registers are the fields beside the quantity.
+	Registers Registers
 }
 
 // EditMark remembers that a store's quantity was set by hand or by a feed.
@@ -210,7 +214,7 @@ func Wanted(pool Pool, pol Policy) int64 {
 	return max(0, pool.Units-pol.BufferUnits)
 }
 
-// Plan brings Todo and DirtySince up to date after the pool or the placement changed.
+// Plan brings Todo, DirtySince and what is to be written of the fields up to date after the pool or the placement changed.
 func Plan(pool Pool, p *Placement, pol Policy, now time.Time) {
 	todo := int64(0)
 	if pool.Set && p.Enrolled && p.Blocked == "" {
@@ -223,6 +227,7 @@ func Plan(pool Pool, p *Placement, pol Policy, now time.Time) {
 		p.DirtySince = time.Time{}
 	}
 	p.Todo = todo
+	p.planFields(pool, pol, now)
 }
 
 // Kind names what happened to a SKU, in the history and in conflict rows.
@@ -250,6 +255,8 @@ const (
 	Fraction     Kind = "Fraction"  // conflict: the quantity is not a whole number
 	Removed      Kind = "Removed"   // the item or the store went away; the pool stays
 	Resolved     Kind = "Resolved"  // a person chose the number
+	FieldSet     Kind = "Field"     // a field beside the quantity was changed; a conflict where nobody can tell whose change holds
+	Rederived    Kind = "Rederived" // the shop was made to derive a status that did not fit the quantity
 )
 
 // Entry is one line of a SKU's history; with Conflict set it also waits for a person to look at it.
