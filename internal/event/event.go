@@ -115,9 +115,14 @@ var ofSKUs = []Code{
 	{"DuplicateSKU", stock.Duplicate, true, Warning, byShop, "Two items of one shop carry the SKU. The first one stays bound.", "Give one of the items another SKU, or delete it; then rescan."},
 	{"Renamed", stock.Renamed, true, Warning, byShop, "The item that held the SKU carries another one now. It is not synced.", "Give the item its SKU back, or list the new SKU in the master; then dismiss the conflict."},
 	{"StructureDiffers", stock.Structure, true, Warning, byShop, "Variations share one stock in one shop and hold stock of their own in another. They are not synced there.", "Manage the stock at the same level in every shop, as the master does; then rescan."},
-	{"Unmanaged", stock.Unmanaged, false, Warning, byShop, "The item stopped managing its stock. It is not synced.", "Tick \"Stock management\" of the item in the shop, or exclude the SKU."},
+	{"Unmanaged", stock.Unmanaged, false, Warning, byShop, "The item stopped managing its stock. Of it only the status is kept the same.", "Nothing, where the master stopped too or still manages it: the shop follows. Else tick \"Stock management\" of the item in the shop, or exclude the SKU."},
 	{"Fraction", stock.Fraction, true, Warning, byShop, "The quantity is not a whole number. The SKU is not synced.", "Sell the item in whole units, or exclude the SKU."},
 	{"Removed", stock.Removed, false, Info, byShop, "The item, or the store, went away. The shared stock stays as it was.", ""},
+	{"FieldChanged", stock.FieldSet, false, Info, byPerson, "Somebody changed a field beside the quantity (backorders, low stock amount, status, management); the newest change holds in every store.", ""},
+	{"FieldDoubtful", stock.FieldSet, true, Warning, byPerson, "A field beside the quantity was changed in two stores at once, or keeps changing, or a shop does not take it. The line says which value holds.",
+		"Set the field to what you want in one store, the others follow; look for the plugin where a shop does not take it. Then dismiss the conflict."},
+	{"StatusRederived", stock.Rederived, false, Info, byAgent, "The shop's stock status did not fit the quantity, and the shop was made to derive it again.", ""},
+	{"TakenOver", stock.TakenOver, false, Warning, byPerson, "A store that carries another ledger's marks was taken over, as its annotation asks.", "Make sure that the other agent is gone; then remove the annotation."},
 	{"Resolved", stock.Resolved, false, Info, byPerson, "A person chose the number of the SKU.", ""},
 }
 

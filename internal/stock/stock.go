@@ -247,6 +247,7 @@ const (
 	RestoredShop Kind = "Restored"  // conflict: the shop looks restored from a backup; accounts set anew
 	Recovered    Kind = "Recovered" // conflict: the ledger was lost while orders were under way
 	Claimed      Kind = "Claimed"   // conflict: the store carries markers of another ledger
+	TakenOver    Kind = "TakenOver" // a store that another ledger claimed was taken over
 	Feed         Kind = "Feed"      // conflict: several shops are written by a feed; the SKU is stopped
 	Duplicate    Kind = "Duplicate" // conflict: two items of a store carry the SKU; the binding stays
 	Renamed      Kind = "Renamed"   // conflict: the bound item's SKU changed
