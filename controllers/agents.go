@@ -269,11 +269,17 @@ func (k *agent) pause(now time.Time, interval time.Duration) time.Duration {
 		return interval / 3
 	case k.confirmed.revision != k.wanted.revision && now.Sub(k.wantedAt) < changing:
 		return interval / 30
-	case now.Sub(k.wantedAt) < changing:
+	case now.Sub(k.wantedAt) < changing, k.busy():
 		return interval / 5
 	default:
 		return interval
 	}
+}
+
+// busy reports whether the agent is in the middle of a run.
+func (k *agent) busy() bool {
+	running := func(run *agentapi.Run) bool { return run != nil && run.State == agentapi.Running }
+	return k.state.report != nil && (running(k.state.report.LastReconcile) || running(k.state.report.LastAudit))
 }
 
 // tell wakes the reconcilers of what changed. Times at which nothing happened are no change: they wait for the

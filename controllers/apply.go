@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -48,9 +49,19 @@ type applier struct {
 
 type objectID struct{ kind, namespace, name string }
 
+// applied is what was intended last, and the metadata of the object that came of it.
 type applied struct {
-	intent  [sha256.Size]byte
-	version string
+	intent [sha256.Size]byte
+	result metav1.ObjectMeta
+}
+
+// standsAs reports whether the object, as found, is still what the last write made of it. Its status may have
+// changed since: where objects have a generation, that tells a changed spec from a changed status.
+func (a applied) standsAs(found metav1.ObjectMeta) bool {
+	return !newer(found.ResourceVersion, a.result.ResourceVersion) ||
+		found.UID == a.result.UID && found.Generation > 0 && found.Generation == a.result.Generation &&
+			semanticEqual(found.Labels, a.result.Labels) && semanticEqual(found.Annotations, a.result.Annotations) &&
+			semanticEqual(found.OwnerReferences, a.result.OwnerReferences)
 }
 
 func newApplier(c client.Client, live client.Reader) *applier {
@@ -80,21 +91,21 @@ func (a *applier) apply(ctx context.Context, t *v1alpha1.StockSyncTopology, want
 		a.mu.Lock()
 		last := a.done[id]
 		a.mu.Unlock()
-		if last.intent == sum && !newer(found.ResourceVersion, last.version) {
+		if last.intent == sum && last.standsAs(found.ObjectMeta) {
 			return false, nil
 		}
 	}
 	if err := a.client.Apply(ctx, want, client.FieldOwner(FieldOwner), client.ForceOwnership); err != nil {
 		return false, classify(kind, name, err)
 	}
-	version, err := versionOf(want)
+	result, err := metadataOf(want)
 	if err != nil {
 		return false, err
 	}
 	a.mu.Lock()
-	a.done[id] = applied{intent: sum, version: version}
+	a.done[id] = applied{intent: sum, result: result}
 	a.mu.Unlock()
-	return found == nil || found.ResourceVersion != version, nil
+	return found == nil || found.ResourceVersion != result.ResourceVersion, nil
 }
 
 // find returns the metadata of the object as it is, or nil. An object that the cache does not hold is looked for
@@ -128,21 +139,17 @@ func (a *applier) remove(ctx context.Context, t *v1alpha1.StockSyncTopology, gvk
 		return fmt.Errorf("looking for %s %s: %w", gvk.Kind, name, err)
 	}
 	uid := found.UID
-	err = a.client.Delete(ctx, found, client.Preconditions{UID: &uid})
+	err = a.client.Delete(ctx, found, client.Preconditions{UID: &uid}, client.PropagationPolicy(metav1.DeletePropagationBackground))
 	return client.IgnoreNotFound(err)
 }
 
 // forget drops what is known of a topology's objects.
 func (a *applier) forget(topology client.ObjectKey) {
-	names := render.NamesOf(topology.Name)
-	ours := map[string]bool{
-		names.Workload: true, names.PublicService: true, names.PrivateService: true, names.MetricsService: true,
-		names.ConfigSecret: true, names.LedgerSecret: true, names.PrivateSecret: true,
-	}
+	ours := render.NamesOf(topology.Name).All()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for id := range a.done {
-		if id.namespace == topology.Namespace && ours[id.name] {
+		if id.namespace == topology.Namespace && slices.Contains(ours, id.name) {
 			delete(a.done, id)
 		}
 	}
@@ -162,19 +169,16 @@ func classify(kind, name string, err error) error {
 	}
 }
 
-// versionOf reads the resourceVersion out of the answer that Apply left in the apply configuration.
-func versionOf(answer runtime.ApplyConfiguration) (string, error) {
+// metadataOf reads the metadata out of the answer that Apply left in the apply configuration.
+func metadataOf(answer runtime.ApplyConfiguration) (metav1.ObjectMeta, error) {
+	var object metav1.PartialObjectMetadata
 	content, err := json.Marshal(answer)
+	if err == nil {
+		err = json.Unmarshal(content, &object)
+	}
 	if err != nil {
-		return "", fmt.Errorf("reading the API server's answer: %w", err)
+		return metav1.ObjectMeta{}, fmt.Errorf("reading the API server's answer: %w", err)
 	}
-	var object struct {
-		Metadata struct {
-			ResourceVersion string `json:"resourceVersion"`
-		} `json:"metadata"`
-	}
-	if err := json.Unmarshal(content, &object); err != nil {
-		return "", fmt.Errorf("reading the API server's answer: %w", err)
-	}
-	return object.Metadata.ResourceVersion, nil
+	object.ManagedFields = nil
+	return object.ObjectMeta, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -21,6 +22,7 @@ type childStoreReconciler struct {
 	agents  *Agents
 	secrets *secretReader
 	status  *statusWriter
+	events  events.EventRecorder
 	clock   clock.PassiveClock
 }
 
@@ -58,6 +60,9 @@ func (r *childStoreReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 
 	before := latest(r.status, child, child.Status)
 	after := childStatus(*before.DeepCopy(), in)
-	wait, err := r.status.write(ctx, child, v1alpha1.KindChildStore, &after, compareChildStatus(before, after))
+	written, wait, err := r.status.write(ctx, child, v1alpha1.KindChildStore, &after, compareChildStatus(before, after))
+	if written {
+		raise(r.events, child, conditionNotices(before.Conditions, after.Conditions))
+	}
 	return ctrl.Result{RequeueAfter: wait, Priority: lowPriority()}, client.IgnoreNotFound(err)
 }

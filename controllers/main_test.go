@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	testingclock "k8s.io/utils/clock/testing"
@@ -77,13 +78,57 @@ type bench struct {
 	topology  *topologyReconciler
 	child     *childStoreReconciler
 	agents    *Agents
+	events    *eventLog
+}
+
+// eventLog keeps Events as "Type Reason Kind/name: note".
+type eventLog struct {
+	mu     sync.Mutex
+	events []string
+}
+
+func (l *eventLog) Eventf(regarding, _ runtime.Object, eventtype, reason, action, note string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	kind := v1alpha1.KindChildStore
+	if _, topology := regarding.(*v1alpha1.StockSyncTopology); topology {
+		kind = v1alpha1.KindStockSyncTopology
+	}
+	if action == "" {
+		reason += " without action"
+	}
+	l.events = append(l.events, fmt.Sprintf("%s %s %s/%s: %s", eventtype, reason, kind, regarding.(client.Object).GetName(), fmt.Sprintf(note, args...)))
+}
+
+// take returns the events since the last call.
+func (l *eventLog) take() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	events := l.events
+	l.events = nil
+	return events
+}
+
+// wantEvents asserts that exactly these events were raised since the last call, each given by its beginning.
+func (b *bench) wantEvents(wanted ...string) {
+	b.Helper()
+	got := b.events.take()
+	if len(got) != len(wanted) {
+		b.Errorf("events %q, want %q", got, wanted)
+		return
+	}
+	for i := range got {
+		if !strings.HasPrefix(got[i], wanted[i]) {
+			b.Errorf("event %q, want %q", got[i], wanted[i])
+		}
+	}
 }
 
 var testPace = Pace{Busy: time.Minute, Heartbeat: 5 * time.Minute}
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
-	b := &bench{TB: t, log: &requestLog{}, clock: testingclock.NewFakeClock(time.Now())}
+	b := &bench{TB: t, log: &requestLog{}, events: &eventLog{}, clock: testingclock.NewFakeClock(time.Now())}
 	b.admin = b.newClient(nil)
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-", Labels: map[string]string{
 		"pod-security.kubernetes.io/enforce": "restricted"}}}
@@ -102,10 +147,10 @@ func (b *bench) restart() {
 	b.topology = &topologyReconciler{
 		client: c, live: c, operator: render.Operator{AgentImage: "agent:1", Namespace: "stocksync-system"},
 		agents: b.agents, secrets: secrets, applier: newApplier(c, c), status: newStatusWriter(c, b.clock, testPace),
-		rollouts: newRollouts(), clock: b.clock, random: rand.Reader, bumps: map[types.NamespacedName]bump{},
+		events: b.events, rollouts: newRollouts(), clock: b.clock, random: rand.Reader, bumps: map[types.NamespacedName]bump{},
 	}
 	b.child = &childStoreReconciler{
-		client: c, agents: b.agents, secrets: secrets, status: newStatusWriter(c, b.clock, testPace), clock: b.clock,
+		client: c, agents: b.agents, secrets: secrets, status: newStatusWriter(c, b.clock, testPace), events: b.events, clock: b.clock,
 	}
 }
 

@@ -8,8 +8,10 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -72,6 +74,9 @@ func CacheOptions() cache.Options {
 			&appsv1.StatefulSet{}:         ours,
 			&networkingv1.NetworkPolicy{}: ours,
 			&networkingv1.Ingress{}:       ours,
+			&rbacv1.Role{}:                ours,
+			&batchv1.CronJob{}:            ours,
+			&batchv1.Job{}:                {Label: ours.Label, Transform: stripJob},
 		},
 	}
 }
@@ -83,6 +88,14 @@ func stripSecret(object any) (any, error) {
 	}
 	if secret, full := object.(*corev1.Secret); full {
 		secret.Data = nil
+	}
+	return object, nil
+}
+
+// stripJob keeps of a Job whose it is and how it stands.
+func stripJob(object any) (any, error) {
+	if job, ok := object.(*batchv1.Job); ok {
+		job.ManagedFields, job.Annotations, job.Spec = nil, nil, batchv1.JobSpec{}
 	}
 	return object, nil
 }
@@ -112,6 +125,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		client: mgr.GetClient(), agents: o.Agents, secrets: secrets,
 		status: newStatusWriter(mgr.GetClient(), o.Clock, o.Pace), clock: o.Clock,
 	}
+	topology.events = mgr.GetEventRecorder(FieldOwner)
+	child.events = topology.events
 	wake := waker{reader: mgr.GetClient()}
 	options := func() controller.Options {
 		return controller.Options{
@@ -130,6 +145,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Owns(&corev1.ServiceAccount{}, owned...).
 		Owns(&networkingv1.NetworkPolicy{}, owned...).
 		Owns(&networkingv1.Ingress{}, owned...).
+		Owns(&rbacv1.Role{}, owned...).
+		Owns(&batchv1.CronJob{}, builder.OnlyMetadata, builder.WithPredicates(specified)).
+		Watches(&batchv1.Job{}, handler.EnqueueRequestsFromMapFunc(topologyOfJob), builder.WithPredicates(jobEnded)).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(wake.topologiesOfSecret), changed).
 		Watches(&v1alpha1.StockSyncTopology{}, handler.EnqueueRequestsFromMapFunc(wake.topologiesOfNamespace), builder.WithPredicates(written)).
 		Watches(&v1alpha1.ChildStore{}, handler.EnqueueRequestsFromMapFunc(wake.topologiesOfChild), builder.WithPredicates(predicate.Or(written, counted))).
@@ -153,6 +171,16 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 
 // written holds back events of nothing but our own status.
 var written = predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, goingPredicate{})
+
+// specified holds back events of nothing but a status that is not ours.
+var specified = predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{},
+	predicate.LabelChangedPredicate{}, goingPredicate{})
+
+// jobEnded lets pass a Job that has ended, and no step before.
+var jobEnded = predicate.NewPredicateFuncs(func(object client.Object) bool {
+	job, ok := object.(*batchv1.Job)
+	return ok && endOf(job) != nil
+})
 
 // accepted lets pass a change of the condition Accepted: it may free a URL or a storeID, or take one.
 var accepted = conditionChanged(v1alpha1.ConditionAccepted)
@@ -247,6 +275,11 @@ func (w waker) childrenOfSecret(ctx context.Context, secret client.Object) []rec
 		named[c.Name] = true
 	}
 	return requests(secret.GetNamespace(), named)
+}
+
+// topologyOfJob: the one whose CronJob made it.
+func topologyOfJob(_ context.Context, job client.Object) []reconcile.Request {
+	return requests(job.GetNamespace(), map[string]bool{job.GetLabels()[v1alpha1.LabelTopology]: true})
 }
 
 // topologiesOfNamespace: a new or changed topology may take a URL from another, or give one up. There are few.

@@ -84,6 +84,7 @@ var conditionOrder = []string{
 	v1alpha1.ConditionReady, v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled, v1alpha1.ConditionPaused,
 	v1alpha1.ConditionAccepted, v1alpha1.ConditionSecretsAvailable, v1alpha1.ConditionAgentAvailable,
 	v1alpha1.ConditionConnected, v1alpha1.ConditionHintsAvailable, v1alpha1.ConditionInSync,
+	v1alpha1.ConditionCircuitBreakerTripped, v1alpha1.ConditionReconcileSucceeded, v1alpha1.ConditionAuditPassed,
 }
 
 // short keeps a message within what the API server takes, and readable.
@@ -114,6 +115,7 @@ var needsPerson = map[string]bool{
 	v1alpha1.ReasonStoreClaimedElsewhere:     true,
 	v1alpha1.ReasonRelativeUpdateUnsupported: true,
 	v1alpha1.ReasonSKUsStopped:               true,
+	v1alpha1.ReasonLargeChange:               true,
 }
 
 // inProgress are reasons that pass by themselves: Reconciling is True beside them.
@@ -129,6 +131,13 @@ var inProgress = map[string]bool{
 func (f findings) summarise(ready string, dependsOn []string) {
 	summary := isTrue(v1alpha1.ReasonReady, ready)
 	for _, conditionType := range dependsOn {
+		if conditionType == v1alpha1.ConditionCircuitBreakerTripped {
+			if c, tripped := f[conditionType]; tripped {
+				summary = finding{status: metav1.ConditionFalse, reason: c.reason, message: c.message, since: c.since}
+				break
+			}
+			continue
+		}
 		if c := f[conditionType]; c.status != metav1.ConditionTrue {
 			summary = finding{status: c.status, reason: c.reason, message: c.message, since: c.since}
 			break

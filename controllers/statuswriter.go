@@ -68,11 +68,11 @@ const (
 	unchanged    change = iota
 	heartbeat           // nothing but the times of the last contact
 	numbers             // anything but conditions
-	conditionSet        // a condition's status or reason, or the generation observed
+	conditionSet        // a condition's status or reason, the generation observed, or what a pipeline waits for
 )
 
-// write writes the status if its pace allows, and returns when to come back.
-func (w *statusWriter) write(ctx context.Context, object client.Object, kind string, next any, how change) (time.Duration, error) {
+// write writes the status if its pace allows, reports whether it did, and returns when to come back.
+func (w *statusWriter) write(ctx context.Context, object client.Object, kind string, next any, how change) (bool, time.Duration, error) {
 	w.mu.Lock()
 	last := w.written[object.GetUID()]
 	w.mu.Unlock()
@@ -81,9 +81,9 @@ func (w *statusWriter) write(ctx context.Context, object client.Object, kind str
 	switch how {
 	case unchanged:
 		if wait := last.at.Add(w.pace.Heartbeat).Sub(now); wait > 0 {
-			return wait, nil
+			return false, wait, nil
 		}
-		return w.pace.Heartbeat, nil
+		return false, w.pace.Heartbeat, nil
 	case heartbeat:
 		due = last.at.Add(w.pace.Heartbeat)
 	case numbers:
@@ -91,11 +91,11 @@ func (w *statusWriter) write(ctx context.Context, object client.Object, kind str
 	case conditionSet:
 	}
 	if wait := due.Sub(now); wait > 0 {
-		return wait, nil
+		return false, wait, nil
 	}
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(next)
 	if err != nil {
-		return 0, fmt.Errorf("rendering the status: %w", err)
+		return false, 0, fmt.Errorf("rendering the status: %w", err)
 	}
 	u := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": v1alpha1.SchemeGroupVersion.String(),
@@ -106,12 +106,12 @@ func (w *statusWriter) write(ctx context.Context, object client.Object, kind str
 	}}
 	err = w.client.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner(FieldOwner), client.ForceOwnership)
 	if err != nil {
-		return 0, fmt.Errorf("writing the status: %w", err)
+		return false, 0, fmt.Errorf("writing the status: %w", err)
 	}
 	w.mu.Lock()
 	w.written[object.GetUID()] = writtenStatus{status: reflect.ValueOf(next).Elem().Interface(), version: u.GetResourceVersion(), at: now}
 	w.mu.Unlock()
-	return w.pace.Heartbeat, nil
+	return true, w.pace.Heartbeat, nil
 }
 
 func (w *statusWriter) forget(uid types.UID) {
@@ -144,7 +144,7 @@ func compareConditions(a, b []metav1.Condition) change {
 
 func compareTopologyStatus(a, b v1alpha1.StockSyncTopologyStatus) change {
 	// The children are counted by their conditions.
-	if a.ObservedGeneration != b.ObservedGeneration || !semanticEqual(a.Children, b.Children) {
+	if a.ObservedGeneration != b.ObservedGeneration || !semanticEqual(a.Children, b.Children) || !sameRuns(a, b) {
 		return conditionSet
 	}
 	how := compareConditions(a.Conditions, b.Conditions)
@@ -157,6 +157,18 @@ func compareTopologyStatus(a, b v1alpha1.StockSyncTopologyStatus) change {
 		a.Master, b.Master = nil, nil
 	}
 	return max(how, compareRest(a, b, volatile))
+}
+
+// sameRuns reports whether no run began or ended, and no request was answered, between two statuses.
+func sameRuns(a, b v1alpha1.StockSyncTopologyStatus) bool {
+	same := func(a, b *v1alpha1.RunStatus) bool {
+		if a == nil || b == nil {
+			return a == b
+		}
+		return a.ID == b.ID && a.State == b.State
+	}
+	return same(a.LastReconcile, b.LastReconcile) && same(a.LastAudit, b.LastAudit) &&
+		a.LastHandledReconcileRequest == b.LastHandledReconcileRequest && a.LastHandledAuditRequest == b.LastHandledAuditRequest
 }
 
 func compareChildStatus(a, b v1alpha1.ChildStoreStatus) change {

@@ -17,6 +17,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -46,6 +47,7 @@ type topologyReconciler struct {
 	secrets  *secretReader
 	applier  *applier
 	status   *statusWriter
+	events   events.EventRecorder
 	rollouts *rollouts
 	clock    clock.PassiveClock
 	random   io.Reader
@@ -120,7 +122,7 @@ func (r *topologyReconciler) reconcile(ctx context.Context, s *scope) error {
 		return nil
 	}
 	for _, phase := range []func(context.Context, *scope) error{
-		r.ledger, r.privatePort, r.network, r.config, r.workload, r.listen, r.refresh, r.explain,
+		r.ledger, r.privatePort, r.network, r.config, r.workload, r.listen, r.refresh, r.explain, r.tools,
 	} {
 		if err := phase(ctx, s); err != nil {
 			return err
@@ -154,7 +156,7 @@ func (r *topologyReconciler) look(ctx context.Context, s *scope) error {
 		return err
 	}
 	s.in.secrets = secretsFinding(keys, missing)
-	return nil
+	return r.lookTools(ctx, s)
 }
 
 // ledger makes the ledger's id once. It is looked for on the server, because a second id would disown every mark
@@ -185,7 +187,8 @@ func (r *topologyReconciler) ledger(ctx context.Context, s *scope) error {
 // privatePort makes and renews what guards the agent's private port.
 func (r *topologyReconciler) privatePort(ctx context.Context, s *scope) error {
 	name, server, now := render.NamesOf(s.topology.Name).PrivateSecret, render.ServerName(s.topology), r.clock.Now()
-	files := []string{agentapi.TLSCertFile, agentapi.TLSKeyFile, agentapi.CAFile, agentapi.TokenFile}
+	files := []string{agentapi.TLSCertFile, agentapi.TLSKeyFile, agentapi.CAFile,
+		agentapi.TokenFile, agentapi.ReadTokenFile, agentapi.WriteTokenFile}
 	var keys []v1alpha1.SecretKeyReference
 	for _, file := range files {
 		keys = append(keys, v1alpha1.SecretKeyReference{Name: name, Key: file})
@@ -399,7 +402,11 @@ func (r *topologyReconciler) writeStatus(ctx context.Context, s *scope) (time.Du
 	}
 	before := latest(r.status, s.topology, s.topology.Status)
 	after := topologyStatus(*before.DeepCopy(), s.in)
-	wait, err := r.status.write(ctx, s.topology, v1alpha1.KindStockSyncTopology, &after, compareTopologyStatus(before, after))
+	written, wait, err := r.status.write(ctx, s.topology, v1alpha1.KindStockSyncTopology, &after, compareTopologyStatus(before, after))
+	if written {
+		raise(r.events, s.topology, append(breakerNotices(before.CircuitBreaker, after.CircuitBreaker),
+			conditionNotices(before.Conditions, after.Conditions)...))
+	}
 	return wait, client.IgnoreNotFound(err)
 }
 

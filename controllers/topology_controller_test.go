@@ -10,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -31,6 +32,8 @@ func TestTopologyGetsItsObjectsAndThenSettles(t *testing.T) {
 		named(&networkingv1.NetworkPolicy{}, names.Workload), named(&corev1.Service{}, names.PublicService),
 		named(&corev1.Service{}, names.PrivateService), named(&corev1.Service{}, names.MetricsService),
 		named(&corev1.Secret{}, names.ConfigSecret), named(&corev1.Secret{}, names.LedgerSecret), named(&corev1.Secret{}, names.PrivateSecret),
+		named(&corev1.Secret{}, names.ToolsReadSecret), named(&corev1.Secret{}, names.ToolsWriteSecret),
+		named(&rbacv1.Role{}, names.ToolsReadRole), named(&rbacv1.Role{}, names.ToolsRole), named(&networkingv1.NetworkPolicy{}, names.ToolsPolicy),
 	} {
 		if err := b.admin.Get(t.Context(), b.key(object.GetName()), object); err != nil {
 			t.Errorf("%T: %v", object, err)
@@ -347,6 +350,8 @@ func (b *bench) collect(topology string) {
 		named(&networkingv1.NetworkPolicy{}, names.Workload), named(&corev1.Service{}, names.PublicService),
 		named(&corev1.Service{}, names.PrivateService), named(&corev1.Service{}, names.MetricsService),
 		named(&corev1.Secret{}, names.ConfigSecret), named(&corev1.Secret{}, names.PrivateSecret),
+		named(&corev1.Secret{}, names.ToolsReadSecret), named(&corev1.Secret{}, names.ToolsWriteSecret),
+		named(&rbacv1.Role{}, names.ToolsReadRole), named(&rbacv1.Role{}, names.ToolsRole), named(&networkingv1.NetworkPolicy{}, names.ToolsPolicy),
 	} {
 		object.SetNamespace(b.namespace)
 		b.delete(object)
@@ -485,7 +490,7 @@ func (b *bench) versions() map[string]string {
 	versions := map[string]string{}
 	for kind, group := range map[string]string{
 		"Secret": "v1", "Service": "v1", "ServiceAccount": "v1", "StatefulSet": "apps/v1",
-		"NetworkPolicy": "networking.k8s.io/v1", "StockSyncTopology": "stocksync.dev/v1alpha1", "ChildStore": "stocksync.dev/v1alpha1",
+		"NetworkPolicy": "networking.k8s.io/v1", "Role": "rbac.authorization.k8s.io/v1", "CronJob": "batch/v1", "StockSyncTopology": "stocksync.dev/v1alpha1", "ChildStore": "stocksync.dev/v1alpha1",
 	} {
 		list := &metav1.PartialObjectMetadataList{}
 		list.SetGroupVersionKind(schema.FromAPIVersionAndKind(group, kind+"List"))

@@ -28,6 +28,8 @@ type topologyInput struct {
 	podNote  string // what holds the agent's pod back; empty when nothing is known to
 	queued   bool   // the agent's new pod waits for others to be replaced first
 	now      time.Time
+
+	reconcile, audit toolInput
 }
 
 // topologyStatus computes the status of a topology from what was found, over the one before.
@@ -41,7 +43,11 @@ func topologyStatus(before v1alpha1.StockSyncTopologyStatus, in topologyInput) v
 		generation = in.agent.confirmed.topology
 	}
 
+	if in.agent.report != nil {
+		takeReport(&after, in.agent.report, in.agent.heardAt)
+	}
 	f := findings{v1alpha1.ConditionSecretsAvailable: in.secrets}
+	f.toolFindings(&after, before.Conditions, in)
 	f[v1alpha1.ConditionAccepted] = acceptedFinding(master, in.secrets)
 	switch {
 	case !in.verdict.accepted():
@@ -88,7 +94,8 @@ func topologyStatus(before v1alpha1.StockSyncTopologyStatus, in topologyInput) v
 		f[v1alpha1.ConditionPaused] = isTrue(v1alpha1.ReasonObserve, "mode is Observe: every store is read, nothing is written")
 	}
 
-	dependsOn := []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionSecretsAvailable, v1alpha1.ConditionAgentAvailable, v1alpha1.ConditionConnected}
+	dependsOn := []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionSecretsAvailable, v1alpha1.ConditionAgentAvailable, v1alpha1.ConditionConnected,
+		v1alpha1.ConditionCircuitBreakerTripped}
 	ready := "agent and master work"
 	if mode == v1alpha1.ModeSync {
 		dependsOn = append(dependsOn, v1alpha1.ConditionInSync)
@@ -107,9 +114,6 @@ func topologyStatus(before v1alpha1.StockSyncTopologyStatus, in topologyInput) v
 		}
 	}
 
-	if report := in.agent.report; report != nil {
-		takeReport(&after, report, in.agent.heardAt)
-	}
 	store := v1alpha1.StoreStatus{}
 	if before.Master != nil {
 		store = *before.Master
@@ -135,6 +139,7 @@ func takeReport(after *v1alpha1.StockSyncTopologyStatus, report *agentapi.Status
 		backlog += store.Backlog
 	}
 	after.Backlog = count(backlog)
+	takeTools(after, report)
 }
 
 func countChildren(children []*v1alpha1.ChildStore) *v1alpha1.ChildrenStatus {

@@ -14,6 +14,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	_ "time/tzdata" // the image has no time zones of its own, and schedules name them
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"

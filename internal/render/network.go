@@ -58,7 +58,7 @@ func service(t *v1alpha1.StockSyncTopology, name, port string, number int32) *co
 }
 
 // NetworkPolicy opens each of the agent's ports to its own peers: the public one to all, the private one to the
-// operator, metrics to namespaces labelled `metrics: enabled`. Outward the agent may resolve names and reach
+// operator and the topology's Jobs, metrics to namespaces labelled `metrics: enabled`. Outward the agent may resolve names and reach
 // stores anywhere over TCP, but not the link-local addresses where clouds keep their credentials.
 func NetworkPolicy(t *v1alpha1.StockSyncTopology, operator Operator) *networkingac.NetworkPolicyApplyConfiguration {
 	private := networkingac.NetworkPolicyIngressRule().WithPorts(policyPort(corev1.ProtocolTCP, agentapi.PrivatePort))
@@ -66,7 +66,9 @@ func NetworkPolicy(t *v1alpha1.StockSyncTopology, operator Operator) *networking
 		private.WithFrom(networkingac.NetworkPolicyPeer().
 			WithNamespaceSelector(metaac.LabelSelector().
 				WithMatchLabels(map[string]string{corev1.LabelMetadataName: operator.Namespace})).
-			WithPodSelector(metaac.LabelSelector().WithMatchLabels(OperatorPodLabels)))
+			WithPodSelector(metaac.LabelSelector().WithMatchLabels(OperatorPodLabels)),
+			networkingac.NetworkPolicyPeer().
+				WithPodSelector(metaac.LabelSelector().WithMatchLabels(toolSelector(t))))
 	}
 	return networkingac.NetworkPolicy(NamesOf(t.Name).Workload, t.Namespace).
 		WithLabels(labels(t)).

@@ -35,8 +35,9 @@ type Private struct {
 	// CA holds, in PEM, the certificate and the one before it: until the agent has read the new one it still
 	// shows the old.
 	CA []byte
-	// Token is what the operator shows the agent. It stays the same when the certificate is renewed.
-	Token []byte
+	// Token is what the operator shows the agent, ReadToken what audits and readers show, WriteToken what
+	// reconciles and people who act show. They stay the same when the certificate is renewed.
+	Token, ReadToken, WriteToken []byte
 }
 
 // PrivateFrom reads what a Secret holds.
@@ -46,13 +47,15 @@ func PrivateFrom(data map[string][]byte) Private {
 		Key:         data[agentapi.TLSKeyFile],
 		CA:          data[agentapi.CAFile],
 		Token:       data[agentapi.TokenFile],
+		ReadToken:   data[agentapi.ReadTokenFile],
+		WriteToken:  data[agentapi.WriteTokenFile],
 	}
 }
 
 // Valid returns nil as long as the files are complete, made for this server name and not due for renewal at
 // this time; otherwise it says what is wrong.
 func (p Private) Valid(serverName string, at time.Time) error {
-	if len(p.Token) < tokenBytes || len(p.Key) == 0 {
+	if min(len(p.Token), len(p.ReadToken), len(p.WriteToken)) < tokenBytes || len(p.Key) == 0 {
 		return fmt.Errorf("token or key missing")
 	}
 	certificate, err := parseCertificate(p.Certificate)
@@ -80,7 +83,7 @@ func (p Private) RenewAt() time.Time {
 	return certificate.NotAfter.Add(-renewBefore)
 }
 
-// Renew makes a certificate for the server name, valid from the given time on, and keeps the token if there is one.
+// Renew makes a certificate for the server name, valid from the given time on, and the tokens that are missing.
 func (p Private) Renew(serverName string, at time.Time, random io.Reader) (Private, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -112,17 +115,22 @@ func (p Private) Renew(serverName string, at time.Time, random io.Reader) (Priva
 		Certificate: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
 		Key:         pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
 		Token:       p.Token,
+		ReadToken:   p.ReadToken,
+		WriteToken:  p.WriteToken,
 	}
 	renewed.CA = bytes.Clone(renewed.Certificate)
 	if _, err := parseCertificate(p.Certificate); err == nil {
 		renewed.CA = append(renewed.CA, p.Certificate...)
 	}
-	if len(renewed.Token) < tokenBytes {
-		token := make([]byte, tokenBytes)
-		if _, err := io.ReadFull(random, token); err != nil {
+	for _, token := range []*[]byte{&renewed.Token, &renewed.ReadToken, &renewed.WriteToken} {
+		if len(*token) >= tokenBytes {
+			continue
+		}
+		fresh := make([]byte, tokenBytes)
+		if _, err := io.ReadFull(random, fresh); err != nil {
 			return Private{}, fmt.Errorf("making a token for the agent's private port: %w", err)
 		}
-		renewed.Token = []byte(hex.EncodeToString(token))
+		*token = []byte(hex.EncodeToString(fresh))
 	}
 	return renewed, nil
 }
@@ -142,9 +150,11 @@ func PrivateSecret(t *v1alpha1.StockSyncTopology, p Private) *coreac.SecretApply
 		WithOwnerReferences(owner(t)).
 		WithType(corev1.SecretTypeOpaque).
 		WithData(map[string][]byte{
-			agentapi.TLSCertFile: p.Certificate,
-			agentapi.TLSKeyFile:  p.Key,
-			agentapi.CAFile:      p.CA,
-			agentapi.TokenFile:   p.Token,
+			agentapi.TLSCertFile:    p.Certificate,
+			agentapi.TLSKeyFile:     p.Key,
+			agentapi.CAFile:         p.CA,
+			agentapi.TokenFile:      p.Token,
+			agentapi.ReadTokenFile:  p.ReadToken,
+			agentapi.WriteTokenFile: p.WriteToken,
 		})
 }

@@ -3,10 +3,13 @@
 package render
 
 import (
+	"slices"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metaac "k8s.io/client-go/applyconfigurations/meta/v1"
 
 	"stocksync.dev/stocksync/api/v1alpha1"
+	"stocksync.dev/stocksync/internal/agentapi"
 )
 
 // Operator is what the objects need to know of the operator that writes them.
@@ -34,20 +37,43 @@ type Names struct {
 	PublicService, PrivateService, MetricsService string
 	// ConfigSecret, LedgerSecret and PrivateSecret are mounted into the pod.
 	ConfigSecret, LedgerSecret, PrivateSecret string
+	// ReconcileCronJob and AuditCronJob run the tools by schedule.
+	ReconcileCronJob, AuditCronJob string
+	// ToolsReadSecret and ToolsWriteSecret hold what Jobs and people need to ask the agent.
+	ToolsReadSecret, ToolsWriteSecret string
+	// ToolsReadRole and ToolsRole are for people who use the tools, ToolsPolicy is the Jobs' NetworkPolicy.
+	ToolsReadRole, ToolsRole, ToolsPolicy string
+}
+
+// All lists them, each once.
+func (n Names) All() []string {
+	all := []string{
+		n.Workload, n.Pod, n.PublicService, n.PrivateService, n.MetricsService, n.ConfigSecret, n.LedgerSecret, n.PrivateSecret,
+		n.ReconcileCronJob, n.AuditCronJob, n.ToolsReadSecret, n.ToolsWriteSecret, n.ToolsReadRole, n.ToolsRole, n.ToolsPolicy,
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // NamesOf lists the names of the objects of the topology of this name.
 func NamesOf(topology string) Names {
 	workload := topology + "-agent"
 	return Names{
-		Workload:       workload,
-		Pod:            workload + "-0",
-		PublicService:  workload + "-public",
-		PrivateService: workload + "-private",
-		MetricsService: workload + "-metrics",
-		ConfigSecret:   workload + "-config",
-		LedgerSecret:   workload + "-ledger",
-		PrivateSecret:  workload + "-private",
+		Workload:         workload,
+		Pod:              workload + "-0",
+		PublicService:    workload + "-public",
+		PrivateService:   workload + "-private",
+		MetricsService:   workload + "-metrics",
+		ConfigSecret:     workload + "-config",
+		LedgerSecret:     workload + "-ledger",
+		PrivateSecret:    workload + "-private",
+		ReconcileCronJob: topology + "-reconcile",
+		AuditCronJob:     topology + "-audit",
+		ToolsReadSecret:  topology + agentapi.ReadSecretSuffix,
+		ToolsWriteSecret: topology + agentapi.WriteSecretSuffix,
+		ToolsReadRole:    topology + "-tools-read",
+		ToolsRole:        topology + "-tools",
+		ToolsPolicy:      topology + "-tools",
 	}
 }
 

@@ -122,7 +122,8 @@ func TestObjects(t *testing.T) {
 				render.ServiceAccount(top),
 				render.LedgerSecret(top, strings.Repeat("0", 32)),
 				render.ConfigSecret(top, render.Config{File: []byte("file"), Revision: "revision"}),
-				render.PrivateSecret(top, render.Private{Certificate: []byte("crt"), Key: []byte("key"), CA: []byte("ca"), Token: []byte("token")}),
+				render.PrivateSecret(top, render.Private{Certificate: []byte("crt"), Key: []byte("key"), CA: []byte("ca"),
+					Token: []byte("token"), ReadToken: []byte("read"), WriteToken: []byte("write")}),
 				render.PublicService(top), render.PrivateService(top), render.MetricsService(top),
 				render.NetworkPolicy(top, operator),
 				render.StatefulSet(top, operator),
@@ -257,6 +258,12 @@ func TestNamesFitKubernetes(t *testing.T) {
 			t.Errorf("%s: %v", name, errs)
 		}
 	}
+	for _, name := range []string{names.ReconcileCronJob, names.AuditCronJob} {
+		// The CronJob controller appends a hyphen and ten digits to name a Job, which names its pods.
+		if len(name) > 52 {
+			t.Errorf("%s is longer than the 52 characters a CronJob's name may have", name)
+		}
+	}
 }
 
 func TestOwned(t *testing.T) {
@@ -296,8 +303,11 @@ func TestPrivateServesTheOperatorAndNobodyElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(first.Token, second.Token) {
-		t.Error("renewing the certificate changed the token: the operator would be locked out until the agent has read it")
+	if !bytes.Equal(first.Token, second.Token) || !bytes.Equal(first.ReadToken, second.ReadToken) || !bytes.Equal(first.WriteToken, second.WriteToken) {
+		t.Error("renewing the certificate changed a token: its holder would be locked out until the agent has read it")
+	}
+	if bytes.Equal(first.Token, first.ReadToken) || bytes.Equal(first.ReadToken, first.WriteToken) {
+		t.Error("two tokens are the same")
 	}
 	// The operator already trusts the second, the agent still shows the first.
 	if err := handshake(first, second.CA, name); err != nil {
@@ -344,12 +354,14 @@ func TestPrivateIsRenewedInTime(t *testing.T) {
 		t.Error("30 days before it expires it is not renewed")
 	}
 	for what, broken := range map[string]render.Private{
-		"nothing":       {},
-		"no token":      {Certificate: p.Certificate, Key: p.Key, CA: p.CA},
-		"no key":        {Certificate: p.Certificate, CA: p.CA, Token: p.Token},
-		"no ca":         {Certificate: p.Certificate, Key: p.Key, Token: p.Token},
-		"garbage":       {Certificate: []byte("x"), Key: p.Key, CA: p.CA, Token: p.Token},
-		"short a token": {Certificate: p.Certificate, Key: p.Key, CA: p.CA, Token: []byte("x")},
+		"nothing":        {},
+		"no token":       {Certificate: p.Certificate, Key: p.Key, CA: p.CA},
+		"no key":         {Certificate: p.Certificate, CA: p.CA, Token: p.Token, ReadToken: p.ReadToken, WriteToken: p.WriteToken},
+		"no ca":          {Certificate: p.Certificate, Key: p.Key, Token: p.Token, ReadToken: p.ReadToken, WriteToken: p.WriteToken},
+		"garbage":        {Certificate: []byte("x"), Key: p.Key, CA: p.CA, Token: p.Token, ReadToken: p.ReadToken, WriteToken: p.WriteToken},
+		"short a token":  {Certificate: p.Certificate, Key: p.Key, CA: p.CA, Token: []byte("x"), ReadToken: p.ReadToken, WriteToken: p.WriteToken},
+		"no read token":  {Certificate: p.Certificate, Key: p.Key, CA: p.CA, Token: p.Token, WriteToken: p.WriteToken},
+		"no write token": {Certificate: p.Certificate, Key: p.Key, CA: p.CA, Token: p.Token, ReadToken: p.ReadToken},
 	} {
 		if broken.Valid(name, noon) == nil {
 			t.Errorf("%s: taken as valid", what)
@@ -362,7 +374,7 @@ func TestPrivateIsRenewedInTime(t *testing.T) {
 	if diff := cmp.Diff(p, render.PrivateFrom(secret.Data)); diff != "" {
 		t.Errorf("what is written is not what is read:\n%s", diff)
 	}
-	if len(secret.Data) != 4 || secret.Data[agentapi.TokenFile] == nil {
+	if len(secret.Data) != 6 || secret.Data[agentapi.TokenFile] == nil {
 		t.Errorf("files %v", secret.Data)
 	}
 }

@@ -96,10 +96,7 @@ func podTemplate(t *v1alpha1.StockSyncTopology, operator Operator) *coreac.PodTe
 		WithResources(coreac.ResourceRequirements().WithRequests(requests).WithLimits(limits)).
 		WithReadinessProbe(probe(agentapi.ReadyPath).WithPeriodSeconds(2)).
 		WithLivenessProbe(probe(agentapi.HealthPath).WithInitialDelaySeconds(10).WithPeriodSeconds(10).WithFailureThreshold(6)).
-		WithSecurityContext(coreac.SecurityContext().
-			WithAllowPrivilegeEscalation(false).
-			WithReadOnlyRootFilesystem(true).
-			WithCapabilities(coreac.Capabilities().WithDrop("ALL"))).
+		WithSecurityContext(containerSecurity()).
 		WithVolumeMounts(
 			mount("config", agentapi.ConfigDir),
 			mount("ledger-id", agentapi.LedgerIDDir),
@@ -111,18 +108,8 @@ func podTemplate(t *v1alpha1.StockSyncTopology, operator Operator) *coreac.PodTe
 		container.WithEnv(coreac.EnvVar().WithName("GOMEMLIMIT").
 			WithValue(strconv.FormatInt(memory.Value()/10*9, 10)))
 	}
-	spec := coreac.PodSpec().
-		WithServiceAccountName(names.Workload).
-		WithAutomountServiceAccountToken(false).
-		WithEnableServiceLinks(false).
+	spec := podSpec(t).
 		WithTerminationGracePeriodSeconds(30).
-		WithSecurityContext(coreac.PodSecurityContext().
-			WithRunAsNonRoot(true).
-			WithRunAsUser(user).
-			WithRunAsGroup(user).
-			WithFSGroup(user).
-			WithFSGroupChangePolicy(corev1.FSGroupChangeOnRootMismatch).
-			WithSeccompProfile(coreac.SeccompProfile().WithType(corev1.SeccompProfileTypeRuntimeDefault))).
 		WithContainers(container).
 		WithVolumes(
 			secretVolume("config", names.ConfigSecret),
@@ -130,6 +117,24 @@ func podTemplate(t *v1alpha1.StockSyncTopology, operator Operator) *coreac.PodTe
 			secretVolume("private", names.PrivateSecret),
 			coreac.Volume().WithName("tmp").WithEmptyDir(coreac.EmptyDirVolumeSource().
 				WithSizeLimit(resource.MustParse("64Mi"))))
+	return coreac.PodTemplateSpec().WithLabels(labels(t)).WithSpec(spec)
+}
+
+// podSpec is what the agent's pod and those of the Jobs have in common: an unprivileged user without access to the
+// Kubernetes API, and the user's wishes for where pods run.
+func podSpec(t *v1alpha1.StockSyncTopology) *coreac.PodSpecApplyConfiguration {
+	agent := agentOf(t)
+	spec := coreac.PodSpec().
+		WithServiceAccountName(NamesOf(t.Name).Workload).
+		WithAutomountServiceAccountToken(false).
+		WithEnableServiceLinks(false).
+		WithSecurityContext(coreac.PodSecurityContext().
+			WithRunAsNonRoot(true).
+			WithRunAsUser(user).
+			WithRunAsGroup(user).
+			WithFSGroup(user).
+			WithFSGroupChangePolicy(corev1.FSGroupChangeOnRootMismatch).
+			WithSeccompProfile(coreac.SeccompProfile().WithType(corev1.SeccompProfileTypeRuntimeDefault)))
 	for _, secret := range agent.ImagePullSecrets {
 		spec.WithImagePullSecrets(coreac.LocalObjectReference().WithName(secret.Name))
 	}
@@ -142,7 +147,14 @@ func podTemplate(t *v1alpha1.StockSyncTopology, operator Operator) *coreac.PodTe
 			spec.WithPriorityClassName(s.PriorityClassName)
 		}
 	}
-	return coreac.PodTemplateSpec().WithLabels(labels(t)).WithSpec(spec)
+	return spec
+}
+
+func containerSecurity() *coreac.SecurityContextApplyConfiguration {
+	return coreac.SecurityContext().
+		WithAllowPrivilegeEscalation(false).
+		WithReadOnlyRootFilesystem(true).
+		WithCapabilities(coreac.Capabilities().WithDrop("ALL"))
 }
 
 func claim(t *v1alpha1.StockSyncTopology) *coreac.PersistentVolumeClaimApplyConfiguration {
