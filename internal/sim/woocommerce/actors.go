@@ -276,24 +276,35 @@ func (s *Store) edit(sku string, do func(*product) error) error {
 // EditStock writes an absolute quantity as the owner's edit page, or a feed, does. For a variation that
 // inherits, the parent's quantity is written.
 func (s *Store) EditStock(sku string, quantity float64) error {
-	s.mu.Lock()
-	p, err := s.bySKU(sku)
-	var holder *product
-	if err == nil {
-		if holder = s.st.stockHolder(p); holder == nil {
-			err = fmt.Errorf("%q does not manage its stock: switch that on first", sku)
-		}
-	}
-	if err == nil {
-		holder.Stock.Quantity = &quantity
-		holder.Stock.Status = derivedStatus(holder.Stock)
+	return s.setQuantity(sku, quantity, func(holder *product) {
 		now := s.now()
 		s.st.touchProduct(holder, now)
 		s.bumpParent(holder, now)
 		s.emit("product.updated", holder.ID)
+	})
+}
+
+// EditBehind writes a quantity as a tool does that goes past WooCommerce to its database: no modification date and no
+// webhook tells of it.
+func (s *Store) EditBehind(sku string, quantity float64) error {
+	return s.setQuantity(sku, quantity, func(*product) {})
+}
+
+func (s *Store) setQuantity(sku string, quantity float64, then func(holder *product)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, err := s.bySKU(sku)
+	if err != nil {
+		return err
 	}
-	s.mu.Unlock()
-	return err
+	holder := s.st.stockHolder(p)
+	if holder == nil {
+		return fmt.Errorf("%q does not manage its stock: switch that on first", sku)
+	}
+	holder.Stock.Quantity = &quantity
+	holder.Stock.Status = derivedStatus(holder.Stock)
+	then(holder)
+	return nil
 }
 
 // Feed writes absolute quantities by SKU, as a feed or a CSV import does; unknown SKUs are errors at the end.

@@ -23,7 +23,8 @@ const AdminHelp = `Admin routes (JSON; "Authorization: Bearer TOKEN"; times in n
   POST   /__sim/items                         {kind,name,sku,price,quantity,backorders,parent,option,duplicate}: make one
   DELETE /__sim/items/{sku}[?force=true]      trash it, or delete it for good
   POST   /__sim/items/{sku}/untrash           by item number instead of SKU
-  POST   /__sim/items/{sku}/stock             {quantity}: absolute edit, as in the shop's own pages
+  POST   /__sim/items/{sku}/stock             {quantity,behind}: absolute edit, as in the shop's own pages; or behind
+                                               WooCommerce's back: no modification date, no webhook
   POST   /__sim/items/{sku}/manage            {manage,quantity}: switch stock management
   POST   /__sim/items/{sku}/rename            {to}
   POST   /__sim/swap                          {a,b}: exchange two SKUs
@@ -139,9 +140,15 @@ func (s *Store) adminCall(ctx context.Context, r *http.Request, path []string) (
 		}
 		return nil, s.Untrash(id)
 	case "POST items/*/stock":
-		v, err := decode[struct{ Quantity float64 }](r)
+		v, err := decode[struct {
+			Quantity float64
+			Behind   bool
+		}](r)
 		if err != nil {
 			return nil, err
+		}
+		if v.Behind {
+			return nil, s.EditBehind(arg(1), v.Quantity)
 		}
 		return nil, s.EditStock(arg(1), v.Quantity)
 	case "POST items/*/manage":

@@ -135,3 +135,17 @@ func TestShop(t *testing.T) {
 	}
 	send(t, s, newRequest(t, "POST", "/shop/buy", "%zz")).is(400)
 }
+
+// TestEditBehind: the quantity is another one, and nothing else tells of it.
+func TestEditBehind(t *testing.T) {
+	t.Parallel()
+	s := newLab(t, 3, func(o *Options) { o.AdminToken = "open sesame" })
+	before, err := s.Item("SKU-0001")
+	must(t, err)
+	adminCall(t, s, "open sesame", "POST", "items/SKU-0001/stock", map[string]any{"Quantity": 7, "Behind": true}).is(200)
+	after, err := s.Item("SKU-0001")
+	must(t, err)
+	if *after.Quantity != 7 || *before.Quantity == 7 || !after.Modified.Equal(before.Modified) {
+		t.Errorf("%+v, before %+v", after, before)
+	}
+}
