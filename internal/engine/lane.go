@@ -64,6 +64,8 @@ type lane struct {
 	sweptAt   time.Time
 	// sweepAgain is the earliest time for the next sweep that is not part of a poll, on our clock.
 	sweepAgain time.Time
+	// asked is the time the store has spent on the requests of the poll under way.
+	asked time.Duration
 }
 
 type catalogueScan struct {
@@ -74,7 +76,21 @@ type catalogueScan struct {
 	foreign string
 	// listings is what the engine had counted when the scan began.
 	listings int
+	// seen are the pools of the items met since the scan began.
+	seen bits
 }
+
+// bits is a set of small numbers, such as pool ids.
+type bits []uint64
+
+func (b *bits) add(n int64) {
+	for int64(len(*b)) <= n/64 {
+		*b = append(*b, 0)
+	}
+	(*b)[n/64] |= 1 << (n % 64)
+}
+
+func (b bits) has(n int64) bool { return n/64 < int64(len(b)) && b[n/64]>>(n%64)&1 == 1 }
 
 func newLane(e *Engine, st Store) *lane {
 	h := fnv.New64a()
@@ -314,6 +330,7 @@ func (l *lane) takeHints(ctx context.Context, st Store) ([]stock.Ref, error) {
 // poll reads what changed since the last poll, products and orders. It is the truth; hints only come sooner.
 func (l *lane) poll(ctx context.Context, st Store) error {
 	began := l.e.clock.Now()
+	l.asked = 0
 	since, err := l.cursor(ctx, st, "products")
 	if err != nil {
 		return err
@@ -323,10 +340,12 @@ func (l *lane) poll(ctx context.Context, st Store) error {
 	}
 	var first time.Time
 	for cursor := ""; ; {
+		sent := l.e.clock.Now()
 		page, err := st.Driver.Modified(ctx, since.Add(-productOverlap), cursor)
 		if err != nil {
 			return err
 		}
+		l.asked += l.e.clock.Now().Sub(sent)
 		l.succeeded(page.Window)
 		if first.IsZero() {
 			first = page.Window.From
@@ -347,7 +366,8 @@ func (l *lane) poll(ctx context.Context, st Store) error {
 	now := l.e.clock.Now()
 	wait := st.MinInterval
 	if st.MaxLoad > 0 {
-		wait = max(wait, time.Duration(float64(now.Sub(began))/st.MaxLoad))
+		// Only the store's own time is its load; what the ledger takes is ours.
+		wait = max(wait, time.Duration(float64(l.asked)/st.MaxLoad))
 	}
 	l.nextPoll = began.Add(wait)
 	if l.nextPoll.Before(now) {
@@ -385,7 +405,7 @@ func (l *lane) scan(ctx context.Context, st Store) error {
 // scanned follows a complete scan: what was bound but not seen is read by id, and a claim by another ledger
 // that no item shows any more is lifted.
 func (l *lane) scanned(ctx context.Context, st Store) error {
-	began, after := l.catalogue.began, int64(0)
+	after := int64(0)
 	for {
 		var page []stock.Placement
 		err := l.e.ledger.View(ctx, func(tx Tx) (err error) {
@@ -397,7 +417,7 @@ func (l *lane) scanned(ctx context.Context, st Store) error {
 		}
 		for _, p := range page {
 			after = p.Pool
-			if p.ReadAt.Before(began) {
+			if !l.catalogue.seen.has(p.Pool) {
 				l.recheck[p.Pool] = p.Ref
 			}
 		}
@@ -421,6 +441,7 @@ func (l *lane) scanned(ctx context.Context, st Store) error {
 	if err != nil {
 		return err
 	}
+	l.catalogue.seen = nil
 	first := false
 	l.note(func(s *StoreState) {
 		first = !s.Scanned

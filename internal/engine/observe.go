@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 type effects struct {
 	wake    map[string]bool
 	samples map[int64]*stock.Sample // nil: forget what was kept
+	seen    []int64                 // the pools of the items read
 	foreign string
 	changed bool
 	ignored bool
@@ -49,6 +51,11 @@ func (l *lane) observe(ctx context.Context, st Store, page Page) error {
 }
 
 func (l *lane) apply(out *effects) {
+	if l.catalogue.active {
+		for _, pool := range out.seen {
+			l.catalogue.seen.add(pool)
+		}
+	}
 	for pool, s := range out.samples {
 		switch {
 		case s == nil:
@@ -105,14 +112,17 @@ func (t *turn) item(item Item, w stock.Window) error {
 		return err
 	}
 	if !bound {
-		if p, bound, err = t.bind(item); err != nil || !bound {
+		var found bool
+		if p, found, err = t.bind(item); err != nil || !found {
 			return err
 		}
 	}
+	t.out.seen = append(t.out.seen, p.Pool)
 	pool, err := t.tx.Pool(p.Pool)
 	if err != nil {
 		return err
 	}
+	before := p
 	var entries []stock.Entry
 	block := func(k stock.Kind, units int64, why string, conflict bool) {
 		if p.Blocked == string(k) {
@@ -135,13 +145,30 @@ func (t *turn) item(item Item, w stock.Window) error {
 		block(stock.Fraction, 0, "the quantity is not a whole number", true)
 	default:
 		p.Blocked = ""
-		before := p
 		entries = append(entries, stock.Merge(&pool, &p, stock.Reading{Quantity: item.Quantity, Markers: item.Markers, Window: w}, t.e.ledgerID, t.st.Policy, t.now)...)
 		t.sample(before, p, item, w)
 	}
 	p.ReadAt = t.now
+	if bound && len(entries) == 0 && t.known(pool, before, p) {
+		return nil
+	}
 	return t.save(pool, p, entries)
 }
+
+// known tells that a reading changed nothing that anybody will ask the ledger for: most polls find what they
+// found before. Of items that wait to be read again the time of the reading matters too.
+func (t *turn) known(pool stock.Pool, before, p stock.Placement) bool {
+	if p.Pending() || (p.Restless() && t.wanted(p)) {
+		return false
+	}
+	stock.Plan(pool, &p, t.st.Policy, t.now)
+	before.ReadAt = p.ReadAt
+	return reflect.DeepEqual(before, p)
+}
+
+// wanted tells whether clean samples of the placement are of use here: what never was enrolled is only looked
+// at unless the store is written to.
+func (t *turn) wanted(p stock.Placement) bool { return p.Enrolled || t.st.Mode == Sync }
 
 // sample keeps the reading where a clean sample is needed. The one that first shows an unanswered marker, or
 // that a marker is gone, starts a new series and is not part of it.
@@ -150,7 +177,7 @@ func (t *turn) sample(before, p stock.Placement, item Item, w stock.Window) {
 		t.out.samples[p.Pool] = nil
 		return
 	}
-	if p.Restless() && (p.Enrolled || t.st.Mode == Sync) {
+	if p.Restless() && t.wanted(p) {
 		s := stock.SampleOf(p, stock.Reading{Quantity: item.Quantity, Markers: item.Markers, Window: w}, t.e.ledgerID)
 		t.out.samples[p.Pool] = &s
 	}

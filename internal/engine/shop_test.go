@@ -31,7 +31,11 @@ type shop struct {
 	// restoredAt is when the shop was restored from its backup: what it did in the moments before, which
 	// nobody read, left no evidence anywhere.
 	restoredAt, unreadFrom, ordersRead time.Time
+	served                             requests
 }
+
+// requests counts what a shop was asked.
+type requests struct{ catalogue, modified, read, orders, trash int }
 
 type item struct {
 	ref      stock.Ref
@@ -218,14 +222,17 @@ func (l *link) list(ctx context.Context, want func(*item) bool) (engine.Page, er
 }
 
 func (l *link) Catalogue(ctx context.Context, _ string) (engine.Page, error) {
+	l.s.served.catalogue++
 	return l.list(ctx, func(*item) bool { return true })
 }
 
 func (l *link) Modified(ctx context.Context, since time.Time, _ string) (engine.Page, error) {
+	l.s.served.modified++
 	return l.list(ctx, func(it *item) bool { return it.modified.After(second(since)) })
 }
 
 func (l *link) Read(ctx context.Context, refs []stock.Ref) (engine.Page, error) {
+	l.s.served.read++
 	page, err := l.list(ctx, func(it *item) bool { return slices.Contains(refs, it.ref) })
 	for _, ref := range refs {
 		if !slices.ContainsFunc(page.Items, func(i engine.Item) bool { return i.Ref == ref }) && err == nil {
@@ -236,6 +243,10 @@ func (l *link) Read(ctx context.Context, refs []stock.Ref) (engine.Page, error) 
 }
 
 func (l *link) Orders(ctx context.Context, q engine.OrderQuery) (engine.OrderPage, error) {
+	l.s.served.orders++
+	if q.Trashed {
+		l.s.served.trash++
+	}
 	var page engine.OrderPage
 	if l.s.blind {
 		return page, &engine.Fault{Reason: engine.ReasonOrdersUnreadable, Message: "the key may not read orders"}

@@ -175,10 +175,12 @@ func (l *lane) sweep(ctx context.Context, st Store, trashed bool) error {
 	}
 	var began time.Time
 	for cursor := ""; ; {
+		sent := l.e.clock.Now()
 		page, err := st.Driver.Orders(ctx, OrderQuery{Since: since.Add(-orderOverlap), Trashed: trashed, Cursor: cursor})
 		if err != nil {
 			return err
 		}
+		l.asked += l.e.clock.Now().Sub(sent)
 		l.succeeded(page.Window)
 		if began.IsZero() {
 			began = page.Window.From

@@ -120,7 +120,8 @@ type Placement struct {
 	Blocked string
 	// Contained is S, Baseline A, Taken the units orders hold, Counted c, all in units.
 	Contained, Baseline, Taken, Counted int64
-	// Quantity is the last reading that was merged, Shown the last one of any kind, ReadAt its time.
+	// Quantity is the last reading that was merged, Shown the last one of any kind. ReadAt is when a reading last
+	// told something new; of an item that waits to be judged, or for an attempt to land, the last reading.
 	Quantity, Shown int64
 	ReadAt          time.Time
 	// Undecided: an unanswered attempt's marker was seen, and until a clean sample tells whether its quantity
