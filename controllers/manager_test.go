@@ -14,6 +14,7 @@ import (
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -188,6 +189,24 @@ func (b *bench) eventually(kind, name, wanted string) {
 	}
 }
 
+// eventuallyEvent waits for an Event with this reason about the named object.
+func (b *bench) eventuallyEvent(reason, name string) {
+	b.Helper()
+	err := wait.PollUntilContextTimeout(b.Context(), 20*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
+		events := &eventsv1.EventList{}
+		b.must(b.admin.List(ctx, events, client.InNamespace(b.namespace)))
+		for _, e := range events.Items {
+			if e.Reason == reason && e.Regarding.Name == name && e.ReportingController == FieldOwner && e.Action != "" {
+				return true, nil
+			}
+		}
+		return false, nil
+	})
+	if err != nil {
+		b.Fatalf("no Event %s about %s", reason, name)
+	}
+}
+
 // TestOperatorAsInstalled runs everything together, woken by watches alone, with the rights of config/rbac.
 func TestOperatorAsInstalled(t *testing.T) {
 	t.Parallel()
@@ -209,6 +228,15 @@ func TestOperatorAsInstalled(t *testing.T) {
 	b.eventually(child, "it", "Accepted=False/DuplicateURL")
 	b.delete(b.parse(fr))
 	b.eventually(child, "it", "Ready=True/Ready")
+
+	// What the tools need is made with the operator's own rights: a role may only be made by who has its rights.
+	b.apply(emea + schedules)
+	b.eventually(topology, "emea", "AuditPassed=Unknown/NotRunYet")
+	b.eventually(topology, "emea", "AgentAvailable=True/AgentReady")
+	b.must(b.admin.Get(t.Context(), b.key("emea-tools"), &rbacv1.Role{}))
+	b.failJob("emea-audit")
+	b.eventually(topology, "emea", "AuditPassed=False/JobFailed")
+	b.eventuallyEvent("JobFailed", "emea")
 
 	b.apply(emea + "\n  publicURL: https://sync.example.com\n  agent: {exposure: {ingress: {}}}")
 	b.eventually(topology, "emea", "Ready=True/Ready")
@@ -263,18 +291,24 @@ func TestRights(t *testing.T) {
 		{right{resource: "serviceaccounts", sub: "token", namespace: "shops"}, "", "create"},
 		{everywhere("", "pods"), "get patch", "list watch create update delete"},
 		{right{resource: "pods", sub: "exec", namespace: "shops"}, "", "create get"},
+		{right{resource: "pods", sub: "portforward", namespace: "shops"}, "create get", "delete"},
+		{everywhere("batch", "cronjobs"), "get list watch create patch delete", "update deletecollection"},
+		{everywhere("batch", "jobs"), "get list watch", "create update patch delete"},
 		{everywhere("", "persistentvolumeclaims"), "", "get list create patch delete"},
 		{everywhere("", "configmaps"), "", "get list watch create"},
 		{everywhere("apps", "statefulsets"), "get list watch create patch", "update delete"},
 		{everywhere("networking.k8s.io", "networkpolicies"), "get list watch create patch", "update delete"},
 		{everywhere("networking.k8s.io", "ingresses"), "get list watch create patch delete", "update"},
 		{everywhere("rbac.authorization.k8s.io", "clusterroles"), "", "get create escalate bind"},
+		{everywhere("rbac.authorization.k8s.io", "roles"), "get list watch create patch", "update delete escalate bind"},
+		{everywhere("rbac.authorization.k8s.io", "rolebindings"), "", "get create patch"},
 		{everywhere("coordination.k8s.io", "leases"), "", "get create update"},
 		{right{group: "coordination.k8s.io", resource: "leases", namespace: "stocksync-system"}, "create", "list delete"},
 		{right{group: "coordination.k8s.io", resource: "leases", namespace: "stocksync-system", name: "operator.stocksync.dev"}, "get update", "delete"},
 		{right{group: "coordination.k8s.io", resource: "leases", namespace: "stocksync-system", name: "another"}, "", "get update"},
 		{right{resource: "events", namespace: "stocksync-system"}, "create patch", "get list delete"},
 		{everywhere("", "events"), "", "create patch"},
+		{everywhere("events.k8s.io", "events"), "create patch", "get list watch delete"},
 		{right{group: "authentication.k8s.io", resource: "tokenreviews"}, "create", ""},
 		{right{group: "authorization.k8s.io", resource: "subjectaccessreviews"}, "create", ""},
 	}
