@@ -118,6 +118,11 @@ verify: generate ## Fail if a generated file is not what its source makes of it,
 			|| { echo "$$module/go.mod must be as \`make tidy\` leaves it"; exit 1; }; \
 	done
 
+.PHONY: plugin
+plugin: ## Build bin/kubectl-stocksync, the kubectl plugin, and the link by which kubectl completes its words.
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/kubectl-stocksync ./cmd/kubectl-stocksync
+	ln -sf kubectl-stocksync bin/kubectl_complete-stocksync
+
 .PHONY: docker-build
 docker-build: ## Build the images of operator and agent.
 	docker build --target operator -t $(OPERATOR_IMAGE) .

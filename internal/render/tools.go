@@ -92,7 +92,9 @@ func ToolRoles(t *v1alpha1.StockSyncTopology) []*rbacac.RoleApplyConfiguration {
 				rule("", "pods", []string{names.Pod}, "get"),
 				// A port-forward over WebSocket is a get, one over SPDY a create.
 				rule("", "pods/portforward", []string{names.Pod}, "create", "get"),
-				rule(v1alpha1.SchemeGroupVersion.Group, "stocksynctopologies", []string{t.Name}, "get"),
+				// Lists cannot be narrowed by name. There is no secret in these.
+				rule(v1alpha1.SchemeGroupVersion.Group, "stocksynctopologies", nil, "get", "list"),
+				rule(v1alpha1.SchemeGroupVersion.Group, "childstores", nil, "get", "list"),
 			)
 	}
 	return []*rbacac.RoleApplyConfiguration{
