@@ -37,6 +37,8 @@ func (u unusable) Push(_ context.Context, pushes []engine.Push) []engine.Result 
 	return out
 }
 
+func (u unusable) Forget(context.Context, []stock.Ref) error { return u.fault }
+
 func (u unusable) EnsureWebhooks(context.Context, string, string) ([]woocommerce.Repair, error) {
 	return nil, u.fault
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"stocksync.dev/stocksync/internal/agentapi"
 	"stocksync.dev/stocksync/internal/stock"
 )
 
@@ -120,6 +121,9 @@ type Driver interface {
 	Orders(ctx context.Context, q OrderQuery) (OrderPage, error)
 	// Push writes, at most [BatchSize]; one result for each push, in order.
 	Push(ctx context.Context, pushes []Push) []Result
+	// Forget removes our markers, all slots, from the named items, at most [BatchSize], and writes nothing else.
+	// Items that are not there any more are no error.
+	Forget(ctx context.Context, refs []stock.Ref) error
 }
 
 // BatchSize is the most items one request names: WooCommerce's own limit.
@@ -220,6 +224,18 @@ type Tx interface {
 
 	// Append adds to the history and, for a conflict, to the open rows.
 	Append(stock.Entry) error
+
+	// NewRun keeps a run under an id never used before and returns it with that; PutRun keeps what became of it.
+	NewRun(agentapi.Run) (agentapi.Run, error)
+	PutRun(agentapi.Run) error
+	// Runs are those kept, newest first.
+	Runs(limit int) ([]agentapi.Run, error)
+	// DropRun forgets a run and its findings, DropFindings the findings alone.
+	DropRun(id int64) error
+	DropFindings(run int64) error
+	// AddFinding keeps a finding of a run; Findings are those after an id, oldest first.
+	AddFinding(run int64, f agentapi.Finding) error
+	Findings(run, after int64, limit int) ([]agentapi.Finding, error)
 }
 
 // Stats are the counts of one store's placements. Those that manage no stock have no baseline to wait for and count

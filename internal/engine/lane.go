@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-logr/logr"
 
+	"stocksync.dev/stocksync/internal/agentapi"
 	"stocksync.dev/stocksync/internal/stock"
 )
 
@@ -48,6 +49,9 @@ type lane struct {
 	state StoreState
 	// fresh asks the lane to look at everything again: the configuration changed.
 	fresh bool
+	// rescan asks for the whole catalogue, retry to end the back-off; forget is the removal of our markers.
+	rescan, retry bool
+	forget        *forget
 
 	// The lane's own; all of it can be lost in a crash and is found again.
 	samples   map[int64][]stock.Sample
@@ -62,6 +66,8 @@ type lane struct {
 	retryAt   time.Time
 	failures  int
 	sweptAt   time.Time
+	// walked: the last step was a run's, so the next is not.
+	walked bool
 	// sweepAgain is the earliest time for the next sweep that is not part of a poll, on our clock.
 	sweepAgain time.Time
 	// asked is the time the store has spent on the requests of the poll under way.
@@ -125,6 +131,14 @@ func (l *lane) config() Store {
 		l.catalogue = catalogueScan{}
 		clear(l.samples)
 	}
+	if l.rescan {
+		l.rescan = false
+		l.catalogue = catalogueScan{}
+	}
+	if l.retry {
+		l.retry = false
+		l.retryAt, l.failures, l.nextPoll = time.Time{}, 0, time.Time{}
+	}
 	return l.store
 }
 
@@ -142,17 +156,23 @@ func (l *lane) failed(ctx context.Context, err error) time.Time {
 	}
 	l.retryAt = now.Add(wait)
 	l.noteFailure(err, now)
+	l.giveUpFailing(ctx, now)
 	return l.retryAt
 }
 
 // step does one piece of work and returns when to look for the next; the zero time means at once.
 func (l *lane) step(ctx context.Context, st Store) (time.Time, error) {
 	now := l.e.clock.Now()
+	if now.Before(l.retryAt) {
+		return l.retryAt, nil
+	}
+	if l.mustForget() {
+		return l.forgetSome(ctx, st)
+	}
 	switch {
 	case st.Mode == Off:
+		l.giveUp(ctx, agentapi.Finding{Class: agentapi.StoreUnreachable, Message: "the store's mode is Off: nothing is read or written there"})
 		return now.Add(idle), nil
-	case now.Before(l.retryAt):
-		return l.retryAt, nil
 	case !l.started:
 		return time.Time{}, l.start(ctx, st)
 	case len(l.recheck) > 0:
@@ -160,19 +180,27 @@ func (l *lane) step(ctx context.Context, st Store) (time.Time, error) {
 	case !now.Before(l.nextPoll):
 		return time.Time{}, l.poll(ctx, st)
 	}
+	r, walkAt := l.e.walkOf(st, now)
+	if r != nil && !now.Before(walkAt) && !l.walked {
+		l.walked = true
+		return time.Time{}, l.walk(ctx, st, r)
+	}
+	l.walked = false
 	if refs, err := l.takeHints(ctx, st); len(refs) > 0 || err != nil {
 		if err == nil {
 			err = l.read(ctx, st, refs)
 		}
 		return time.Time{}, err
 	}
-	if pushed, err := l.push(ctx, st); pushed || err != nil {
+	pushed, held, err := l.push(ctx, st)
+	if pushed || err != nil {
 		return time.Time{}, err
 	}
 	refs, next, err := l.wantSamples(ctx, st, now)
 	if err != nil {
 		return time.Time{}, err
 	}
+	next = earlier(next, held)
 	if len(refs) > 0 {
 		return time.Time{}, l.read(ctx, st, refs)
 	}
@@ -188,6 +216,12 @@ func (l *lane) step(ctx context.Context, st Store) (time.Time, error) {
 	}
 	if !now.Before(l.nextPend) {
 		return time.Time{}, l.readPending(ctx, st)
+	}
+	if r != nil {
+		if !now.Before(walkAt) {
+			return time.Time{}, nil
+		}
+		next = earlier(next, walkAt)
 	}
 	return earlier(earlier(earlier(next, l.nextPoll), l.nextPend), scanAt), nil
 }

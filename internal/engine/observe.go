@@ -30,23 +30,27 @@ func (l *lane) observe(ctx context.Context, st Store, page Page) error {
 	var out *effects
 	err := l.e.ledger.Update(ctx, func(tx Tx) error {
 		out = newEffects()
-		t := l.turn(tx, st, out)
-		for _, item := range page.Items {
-			if err := t.item(item, page.Window); err != nil {
-				return err
-			}
-		}
-		for _, ref := range page.Gone {
-			if err := t.gone(ref); err != nil {
-				return err
-			}
-		}
-		return nil
+		return l.turn(tx, st, out).page(page)
 	})
 	if err != nil {
 		return err
 	}
 	l.apply(out)
+	return nil
+}
+
+// page takes in what was read.
+func (t *turn) page(page Page) error {
+	for _, item := range page.Items {
+		if err := t.item(item, page.Window); err != nil {
+			return err
+		}
+	}
+	for _, ref := range page.Gone {
+		if err := t.gone(ref); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -402,7 +406,11 @@ func (t *turn) replan(pool stock.Pool, change func(*stock.Placement)) error {
 		if change != nil {
 			change(&p)
 		}
+		before, planned := p.Contained+p.Counted+was, p.Enrolled && p.Blocked == "" && pool.Set
 		stock.Plan(pool, &p, t.e.policy(p.Store), t.now)
+		if planned {
+			t.e.drastic(p, before, t.now, t.st.ID)
+		}
 		if p.Todo == was && change == nil {
 			continue
 		}

@@ -10,24 +10,30 @@ import (
 )
 
 // push writes what is due, in one batch. Every attempt is durable before its request is sent.
-func (l *lane) push(ctx context.Context, st Store) (bool, error) {
-	if st.Mode != Sync || !l.mayWrite() {
-		return false, nil
+// Where writes are held for a while it returns until when.
+func (l *lane) push(ctx context.Context, st Store) (pushed bool, until time.Time, err error) {
+	if st.Mode != Sync || !l.mayWrite() || !l.e.beginWriting(st.ID) {
+		return false, time.Time{}, nil
 	}
+	defer l.e.endWriting(st.ID)
 	var sent []stock.Attempt
 	var pushes []Push
 	var pools []int64
 	now := l.e.clock.Now()
 	var due []stock.Placement
-	err := l.e.ledger.View(ctx, func(tx Tx) (err error) {
+	err = l.e.ledger.View(ctx, func(tx Tx) (err error) {
 		due, err = tx.Due(st.ID, BatchSize)
 		return err
 	})
 	if err != nil || len(due) == 0 {
-		return false, err
+		return false, time.Time{}, err
 	}
 	err = l.e.ledger.Update(ctx, func(tx Tx) error {
-		sent, pushes, pools = nil, nil, nil
+		sent, pushes, pools, until = nil, nil, nil, time.Time{}
+		if held, next, err := l.e.held(tx, now); held || err != nil {
+			until = next
+			return err
+		}
 		for _, d := range due {
 			p, bound, err := tx.Placement(st.ID, d.Pool)
 			if err != nil {
@@ -55,10 +61,10 @@ func (l *lane) push(ctx context.Context, st Store) (bool, error) {
 		return nil
 	})
 	if err != nil || len(pushes) == 0 {
-		return false, err
+		return false, until, err
 	}
 	results := st.Driver.Push(ctx, pushes)
-	return true, l.answered(ctx, st, pools, sent, pushes, results)
+	return true, time.Time{}, l.answered(ctx, st, pools, sent, pushes, results)
 }
 
 // answered takes in the outcome of a batch. What was not answered is read again before anything else is

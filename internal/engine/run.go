@@ -26,11 +26,45 @@ type Engine struct {
 	listings int
 	running  context.Context
 	active   sync.WaitGroup
+	limits   Limits
+	// current is the run under way, watchers wait for news of runs.
+	current  *activeRun
+	watchers map[Signal]bool
+	// writing counts the lanes that are writing to their store.
+	writing map[string]bool
+	surge   surge
+
+	// starting is held while a run is begun, telling while its state is written.
+	starting, telling sync.Mutex
+}
+
+// Limits are the settings that hold for all stores.
+type Limits struct {
+	// LagObjective: what differs for less is in flight. 0 means a minute.
+	LagObjective time.Duration
+	Breaker      stock.Breaker
+}
+
+// SetLimits replaces the limits.
+func (e *Engine) SetLimits(l Limits) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.limits = l
+}
+
+func (e *Engine) lagObjective() time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.limits.LagObjective > 0 {
+		return e.limits.LagObjective
+	}
+	return time.Minute
 }
 
 // New returns an engine without stores. ledgerID goes into every marker it writes.
 func New(ledger Ledger, ledgerID string, clock Clock, log logr.Logger) *Engine {
-	return &Engine{ledger: ledger, ledgerID: ledgerID, clock: clock, log: log, lanes: map[string]*lane{}}
+	return &Engine{ledger: ledger, ledgerID: ledgerID, clock: clock, log: log, lanes: map[string]*lane{},
+		watchers: map[Signal]bool{}, writing: map[string]bool{}, surge: surge{seen: map[int64]drastic{}}}
 }
 
 // Run starts the lanes and blocks until ctx is done and every lane has stopped. Call it once.
@@ -49,6 +83,11 @@ func (e *Engine) Start(ctx context.Context) {
 	for _, id := range e.ids() {
 		e.launch(e.lanes[id])
 	}
+	e.active.Add(1)
+	e.clock.Go(func() {
+		defer e.active.Done()
+		e.resume(ctx)
+	})
 }
 
 func (e *Engine) launch(l *lane) {
@@ -117,7 +156,7 @@ func (e *Engine) Configure(ctx context.Context, stores []Store) error {
 	}
 	for _, id := range known {
 		if !slices.ContainsFunc(stores, func(s Store) bool { return s.ID == id }) {
-			if err := e.drop(ctx, id); err != nil {
+			if err := e.drop(ctx, id, "the store left the topology"); err != nil {
 				return err
 			}
 		}
@@ -133,13 +172,13 @@ func (e *Engine) Configure(ctx context.Context, stores []Store) error {
 	return nil
 }
 
-// drop removes a store that left the configuration.
-func (e *Engine) drop(ctx context.Context, store string) error {
+// drop forgets all that is known of a store; the pools keep what it did.
+func (e *Engine) drop(ctx context.Context, store, why string) error {
 	err := e.eachPlacement(ctx, store, func(tx Tx, p stock.Placement) error {
 		if err := tx.DeletePlacement(store, p.Pool); err != nil {
 			return err
 		}
-		return tx.Append(stock.Entry{Kind: stock.Removed, Store: store, Pool: p.Pool, SKU: p.SKU, Quantity: p.Shown, Evidence: "the store left the topology", At: e.clock.Now()})
+		return tx.Append(stock.Entry{Kind: stock.Removed, Store: store, Pool: p.Pool, SKU: p.SKU, Quantity: p.Shown, Evidence: why, At: e.clock.Now()})
 	})
 	if err != nil {
 		return err
@@ -203,9 +242,13 @@ func (e *Engine) adopt(ctx context.Context, st Store) error {
 		if st.Mode == Off && p.Enrolled {
 			p.Disenroll("")
 		} else {
+			before, planned := p.Contained+p.Counted+was, p.Enrolled && p.Blocked == "" && pool.Set
 			stock.Plan(pool, &p, st.Policy, e.clock.Now())
 			if p.Todo == was {
 				return nil
+			}
+			if planned {
+				e.drastic(p, before, e.clock.Now(), st.ID)
 			}
 		}
 		return tx.PutPlacement(p)
@@ -299,26 +342,31 @@ func (e *Engine) Resolve(ctx context.Context, sku string, units int64) error {
 		if id == 0 {
 			return fmt.Errorf("SKU %q: %w; it must be the SKU of an item of the master", strings.TrimSpace(sku), ErrNotFound)
 		}
-		pool, err := tx.Pool(id)
-		if err != nil {
-			return err
-		}
 		t := &turn{e: e, tx: tx, now: e.clock.Now(), out: out}
-		entry := stock.Entry{Kind: stock.Resolved, Pool: id, SKU: pool.SKU, Delta: units - pool.Units, Units: units, Evidence: "a person chose the number", At: t.now}
-		pool.Units, pool.Set, pool.Stopped, pool.Edits = units, true, "", nil
-		if err := tx.PutPool(pool); err != nil {
-			return err
-		}
-		if err := tx.Append(entry); err != nil {
-			return err
-		}
-		return t.replan(pool, func(p *stock.Placement) { p.Fold() })
+		return t.choose(id, units, "a person chose the number")
 	})
 	if err != nil {
 		return err
 	}
 	e.wake(out.wake)
 	return nil
+}
+
+// choose sets a pool to a number, whatever it was, and lets it be written again.
+func (t *turn) choose(id, units int64, why string) error {
+	pool, err := t.tx.Pool(id)
+	if err != nil {
+		return err
+	}
+	entry := stock.Entry{Kind: stock.Resolved, Pool: id, SKU: pool.SKU, Delta: units - pool.Units, Units: units, Evidence: why, At: t.now}
+	pool.Units, pool.Set, pool.Stopped, pool.Edits = units, true, "", nil
+	if err := t.tx.PutPool(pool); err != nil {
+		return err
+	}
+	if err := t.tx.Append(entry); err != nil {
+		return err
+	}
+	return t.replan(pool, func(p *stock.Placement) { p.Fold() })
 }
 
 // StoreState is what a lane knows of its store.

@@ -345,6 +345,21 @@ func (l *link) serve(pushes []engine.Push, i, death int, answers *[]engine.Resul
 	})
 }
 
+// Forget removes the markers.
+func (l *link) Forget(ctx context.Context, refs []stock.Ref) error {
+	_, err := l.call(ctx, true, func(reply func()) {
+		for _, ref := range refs {
+			if it := l.s.items[ref.Object()]; it != nil {
+				it.markers = stock.Markers{}
+			}
+		}
+		reply()
+	})
+	return err
+}
+
 var _ engine.Driver = (*link)(nil)
+
+func ref(product int64) stock.Ref { return stock.Ref{Product: product} }
 
 func newRand(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 7)) }

@@ -200,15 +200,24 @@ func (w *world) boot(ledgerID string, b books, stores []string) *agent {
 
 func (a *agent) configure(stores []string) {
 	a.stores = stores
+	a.configureMode(nil)
+}
+
+// configureMode configures the stores, those named in another mode than Sync.
+func (a *agent) configureMode(modes map[string]engine.Mode) {
 	var list []engine.Store
 	for _, s := range a.w.shops {
-		if !slices.Contains(stores, s.id) {
+		if !slices.Contains(a.stores, s.id) {
 			continue
+		}
+		mode := engine.Sync
+		if m, ok := modes[s.id]; ok {
+			mode = m
 		}
 		if a.w.joined[s.id].IsZero() {
 			a.w.joined[s.id] = a.w.now
 		}
-		list = append(list, engine.Store{ID: s.id, Mode: engine.Sync, Policy: stock.Policy{Master: s.id == "s0"},
+		list = append(list, engine.Store{ID: s.id, Mode: mode, Policy: stock.Policy{Master: s.id == "s0"},
 			MinInterval: 5 * time.Second, MaxLoad: .02, Driver: &link{w: a.w, s: s, a: a}})
 	}
 	if err := a.engine.Configure(a.ctx, list); err != nil {

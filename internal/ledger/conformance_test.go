@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"stocksync.dev/stocksync/internal/agentapi"
 	"stocksync.dev/stocksync/internal/engine"
 	"stocksync.dev/stocksync/internal/event"
 	"stocksync.dev/stocksync/internal/stock"
@@ -103,7 +104,7 @@ func answer(values ...any) string { return fmt.Sprintf("%+v", values) }
 
 func drawStep(t *rapid.T) step {
 	store, pool, key, limit, text := genStore.Draw(t, "store"), genPool.Draw(t, "pool"), genKey.Draw(t, "key"), genLimit.Draw(t, "limit"), genText.Draw(t, "text")
-	switch rapid.IntRange(0, 11).Draw(t, "call") {
+	switch rapid.IntRange(0, 12).Draw(t, "call") {
 	case 0, 1:
 		return func(tx engine.Tx) string {
 			p, err := tx.NewPool(text, key)
@@ -145,6 +146,24 @@ func drawStep(t *rapid.T) step {
 			next, err2 := tx.NextAttempt()
 			return answer(err, next, err2)
 		}
+	case 11:
+		run := agentapi.Run{ID: rapid.Int64Range(1, 3).Draw(t, "run"), State: agentapi.Running, Message: text, StartedAt: genTime.Draw(t, "at")}
+		f := agentapi.Finding{Class: agentapi.QuantityDiffers, Store: store, SKU: text, Units: genUnits.Draw(t, "units")}
+		switch rapid.IntRange(0, 6).Draw(t, "of runs") {
+		case 0, 1:
+			return func(tx engine.Tx) string {
+				r, err := tx.NewRun(run)
+				return answer(r, err)
+			}
+		case 2:
+			return func(tx engine.Tx) string { return answer(tx.PutRun(run)) }
+		case 3:
+			return func(tx engine.Tx) string { return answer(tx.DropRun(run.ID)) }
+		case 4:
+			return func(tx engine.Tx) string { return answer(tx.DropFindings(run.ID)) }
+		default:
+			return func(tx engine.Tx) string { return answer(tx.AddFinding(run.ID, f)) }
+		}
 	default:
 		kind := rapid.SampledFrom([]stock.Kind{stock.Lost, stock.Ordered, stock.Unclear, stock.Edited, event.Disconnected, event.WebhooksLeft, "Later"}).Draw(t, "kind")
 		e := stock.Entry{Kind: kind, Cause: text, Store: store, Pool: pool, SKU: text, Delta: genUnits.Draw(t, "delta"), Units: 2, Quantity: 3, Attempt: 4,
@@ -174,6 +193,14 @@ func look(tx engine.Tx, limit int, since time.Time) (out []string) {
 	for _, k := range []stock.Key{"a", "A", "b", "ä-1", "c'\"", "d\x00e", "d", "a ", "%"} {
 		id, err := tx.PoolOf(k)
 		add("pool of", k, id, err)
+	}
+	runs, err := tx.Runs(limit)
+	add("runs", runs, err)
+	for run := range int64(4) {
+		for after := range int64(3) {
+			f, err := tx.Findings(run, after, limit)
+			found("findings", f != nil || err != nil, run, after, f, err)
+		}
 	}
 	for _, store := range []string{"hq", "fr", "de", "nowhere"} {
 		st, err := tx.Stats(store)

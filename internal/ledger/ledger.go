@@ -10,6 +10,8 @@
 //	store_values  per store: small texts such as poll cursors
 //	history       why each number is what it is: kind, store, SKU, units, dates
 //	conflicts     the rows of the history that wait for a person
+//	runs          the reconciles and audits, and
+//	findings      what they found: store, SKU, units and a sentence
 //
 // Ids, SKUs, dates and units: no name, address, price or anything else of a customer, and no credential.
 //

@@ -26,6 +26,7 @@ type Memory struct {
 	rows      int64
 	history   []Row
 	conflicts []Row
+	memoryRuns
 }
 
 // memoryStore is what belongs to one store. The sets hold pool ids.

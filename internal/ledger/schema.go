@@ -139,6 +139,17 @@ var migrations = [][]string{{
 	`CREATE INDEX placements_unlike ON placements (store, pool) WHERE unlike = 1`,
 	`DROP INDEX placements_new`,
 	`CREATE INDEX placements_waiting ON placements (store) WHERE enrolled = 0 AND blocked <> 'Unmanaged'`,
+}, {
+	`CREATE TABLE runs (
+		id   INTEGER PRIMARY KEY AUTOINCREMENT,
+		body TEXT NOT NULL
+	) STRICT`,
+	`CREATE TABLE findings (
+		id   INTEGER PRIMARY KEY AUTOINCREMENT,
+		run  INTEGER NOT NULL,
+		body TEXT NOT NULL
+	) STRICT`,
+	`CREATE INDEX findings_run ON findings (run, id)`,
 }}
 
 // rare is a part of the schema: it must not change without a migration.

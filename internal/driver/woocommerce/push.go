@@ -10,6 +10,7 @@ import (
 
 	"stocksync.dev/stocksync/api/v1alpha1"
 	"stocksync.dev/stocksync/internal/engine"
+	"stocksync.dev/stocksync/internal/stock"
 )
 
 // update is all that is ever written to a product or variation.
@@ -128,6 +129,79 @@ func (c *Client) push(ctx context.Context, parent int64, pushes []engine.Push, p
 		// manages nothing, as an unmanaged item does.
 		it := u.item(pushes[i].Ref)
 		results[i].Item = &it
+	}
+	return nil
+}
+
+// forgetting takes our markers away from an item: a meta field written as null is deleted.
+type forgetting struct {
+	ID   int64       `json:"id"`
+	Meta []metaErase `json:"meta_data"`
+}
+
+type metaErase struct {
+	Key   string `json:"key"`
+	Value *int   `json:"value"`
+}
+
+// Forget implements [engine.Driver].
+func (c *Client) Forget(ctx context.Context, refs []stock.Ref) error {
+	var parents []int64
+	groups := map[int64][]forgetting{}
+	for _, r := range refs {
+		parent := int64(0)
+		if r.Variation != 0 {
+			parent = r.Product
+		}
+		if groups[parent] == nil {
+			parents = append(parents, parent)
+		}
+		f := forgetting{ID: r.Object()}
+		for slot := range stock.Slots {
+			f.Meta = append(f.Meta, metaErase{Key: slotKey(slot)})
+		}
+		groups[parent] = append(groups[parent], f)
+	}
+	for _, parent := range parents {
+		path := "products/batch"
+		if parent != 0 {
+			path = fmt.Sprintf("products/%d/variations/batch", parent)
+		}
+		for rest := groups[parent]; len(rest) > 0; {
+			n := min(len(rest), c.writes.size())
+			a, err := c.do(ctx, request{method: http.MethodPost, path: path, body: map[string]any{"update": rest[:n]}})
+			c.writes.learn(a, err, c.timeout)
+			if notFound(a) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			if err := forgotten(a); err != nil {
+				return err
+			}
+			rest = rest[n:]
+		}
+	}
+	return nil
+}
+
+// forgotten looks for items of a batch that the shop refused to write.
+func forgotten(a answer) error {
+	body, err := decode[batchAnswer](a)
+	if err != nil {
+		return err
+	}
+	if body.Update == nil {
+		return unexpected("the answer to a batch holds no updates")
+	}
+	for _, u := range *body.Update {
+		if u.Error == nil {
+			continue
+		}
+		if gone, f := itemFault(safeCode(u.Error.Code)); !gone {
+			return f
+		}
 	}
 	return nil
 }

@@ -1,0 +1,382 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"stocksync.dev/stocksync/internal/agentapi"
+	"stocksync.dev/stocksync/internal/engine"
+	"stocksync.dev/stocksync/internal/ledger"
+)
+
+const testLedger = "00000000000000000000000000000001"
+
+// settled is a world with so many shops and SKUs in which everything is enrolled and calm.
+func settled(t *testing.T, shops, skus int) (*world, *agent) {
+	t.Helper()
+	w := newWorld(t, 1, story{name: "calm"})
+	for len(w.shops) < shops {
+		w.shops = append(w.shops, &shop{w: w, id: fmt.Sprintf("s%d", len(w.shops))})
+	}
+	w.shops, w.skus = w.shops[:shops], skus
+	for _, s := range w.shops {
+		s.items, s.orders, s.nextID = map[int64]*item{}, map[int64]*order{}, 1000
+		for k := range skus {
+			id := int64(firstObject + k)
+			s.items[id] = &item{ref: ref(id), sku: fmt.Sprintf("SKU-%d", k), quantity: 20, modified: start}
+		}
+	}
+	a := w.boot(testLedger, ledger.NewMemory(), w.all())
+	w.run(start.Add(2 * time.Minute))
+	return w, a
+}
+
+// startRun starts a run that must be accepted.
+func startRun(t *testing.T, a *agent, req agentapi.RunRequest) agentapi.Run {
+	t.Helper()
+	r, err := a.engine.StartRun(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// finish lets time pass until the run has ended.
+func finish(t *testing.T, w *world, a *agent, id int64) agentapi.Run {
+	t.Helper()
+	for range 1000 {
+		w.run(w.now.Add(time.Second))
+		r, err := a.engine.GetRun(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.State != agentapi.Running {
+			return r
+		}
+	}
+	t.Fatal("the run does not end")
+	return agentapi.Run{}
+}
+
+func findings(t *testing.T, a *agent, id int64) []agentapi.Finding {
+	t.Helper()
+	all, err := a.engine.Findings(t.Context(), id, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// secretly changes a quantity so that no search by date finds it.
+func secretly(s *shop, object, to int64) {
+	modified := s.items[object].modified
+	s.edit(object, to)
+	s.items[object].modified = modified
+}
+
+func TestReconcilePutsRightWhatNoPollFinds(t *testing.T) {
+	t.Parallel()
+	w, a := settled(t, 3, 250)
+	secretly(w.shops[1], firstObject+7, 3)
+	secretly(w.shops[2], firstObject+201, 90)
+	w.run(w.now.Add(5 * time.Minute))
+	if w.shops[1].items[firstObject+7].quantity != 3 {
+		t.Fatal("the edit was found without a reconcile: the test proves nothing")
+	}
+	r := startRun(t, a, agentapi.RunRequest{Kind: agentapi.KindReconcile})
+	if r.Total != 750 || r.Request.Strategy != agentapi.DifferencesOnly {
+		t.Errorf("it begins as %+v", r)
+	}
+	r = finish(t, w, a, r.ID)
+	if r.State != agentapi.Succeeded || r.Done != 750 || r.Counts[agentapi.QuantityDiffers] < 2 {
+		t.Errorf("it ended as %+v", r)
+	}
+	for _, s := range r.Stores {
+		if s.Done != 250 || s.Requests != 3 || s.Waiting != 0 {
+			t.Errorf("store %+v", s)
+		}
+	}
+	for _, s := range w.shops {
+		if got := s.items[firstObject+7].quantity; got != 3 {
+			t.Errorf("%s shows %d where 3 was counted", s.id, got)
+		}
+		if got := s.items[firstObject+201].quantity; got != 90 {
+			t.Errorf("%s shows %d where 90 was counted", s.id, got)
+		}
+	}
+	if found := findings(t, a, r.ID); len(found) < 2 || !slices.ContainsFunc(found, func(f agentapi.Finding) bool { return f.Store == "s1" && f.SKU == "SKU-7" && f.Units == 17 }) {
+		t.Errorf("findings %+v", found)
+	}
+}
+
+func TestDryRunWritesNothing(t *testing.T) {
+	t.Parallel()
+	w, a := settled(t, 2, 150)
+	w.shops[0].sell(firstObject, 2)
+	secretly(w.shops[1], firstObject+3, 5)
+	writes := len(w.writes)
+	r := startRun(t, a, agentapi.RunRequest{Kind: agentapi.KindReconcile, Strategy: agentapi.DryRun})
+	w.shops[0].sell(firstObject+1, 2)
+	for {
+		now, err := a.engine.GetRun(t.Context(), r.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if now.State != agentapi.Running {
+			r = now
+			break
+		}
+		if len(w.writes) != writes {
+			t.Fatal("a store was written to during a dry run")
+		}
+		w.run(w.now.Add(10 * time.Millisecond))
+	}
+	if r.State != agentapi.Succeeded || r.Counts[agentapi.QuantityDiffers] == 0 || !strings.Contains(r.Message, "nothing was") {
+		t.Errorf("it ended as %+v", r)
+	}
+	w.run(w.now.Add(2 * time.Minute))
+	for _, s := range w.shops {
+		if got := s.items[firstObject+1].quantity; got != 18 {
+			t.Errorf("%s shows %d after the dry run, truth is 18", s.id, got)
+		}
+	}
+}
+
+func TestRunsAreRefusedWithWhatIsAllowed(t *testing.T) {
+	t.Parallel()
+	w, a := settled(t, 2, 3)
+	for _, c := range []struct {
+		req  agentapi.RunRequest
+		is   error
+		says string
+	}{
+		{agentapi.RunRequest{Kind: "Repair"}, engine.ErrInvalidRequest, "Reconcile or Audit"},
+		{agentapi.RunRequest{Kind: agentapi.KindReconcile, Strategy: "All"}, engine.ErrInvalidRequest, "DifferencesOnly"},
+		{agentapi.RunRequest{Kind: agentapi.KindAudit, Strategy: agentapi.DryRun}, engine.ErrInvalidRequest, "no strategy"},
+		{agentapi.RunRequest{Kind: agentapi.KindReconcile, Strategy: agentapi.Reset}, engine.ErrInvalidRequest, "confirmReset"},
+		{agentapi.RunRequest{Kind: agentapi.KindReconcile, ConfirmReset: true}, engine.ErrInvalidRequest, "Reset"},
+		{agentapi.RunRequest{Kind: agentapi.KindReconcile, Strategy: agentapi.Reset, ConfirmReset: true, Stores: []string{"s0"}}, engine.ErrInvalidRequest, "no stores"},
+		{agentapi.RunRequest{Kind: agentapi.KindAudit, Stores: []string{"s9"}}, engine.ErrUnknown, "s0, s1"},
+		{agentapi.RunRequest{Kind: agentapi.KindAudit, SKUs: []string{"SKU-1", "NO"}}, engine.ErrUnknown, `"NO"`},
+	} {
+		if _, err := a.engine.StartRun(t.Context(), c.req); !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%+v: %v", c.req, err)
+		}
+	}
+	first := startRun(t, a, agentapi.RunRequest{Kind: agentapi.KindAudit, RequestID: "one"})
+	if again := startRun(t, a, agentapi.RunRequest{Kind: agentapi.KindAudit, RequestID: "one"}); again.ID != first.ID {
+		t.Errorf("asked again it is run %d, not %d", again.ID, first.ID)
+	}
+	if _, err := a.engine.StartRun(t.Context(), agentapi.RunRequest{Kind: agentapi.KindAudit}); !errors.Is(err, engine.ErrRunInProgress) || !strings.Contains(err.Error(), "run 1") {
+		t.Errorf("a second run: %v", err)
+	}
+	r, err := a.engine.CancelRun(t.Context(), first.ID)
+	if err != nil || r.State != agentapi.Cancelled || r.FinishedAt == nil {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	w.run(w.now.Add(time.Minute))
+	second := startRun(t, a, agentapi.RunRequest{Kind: agentapi.KindAudit})
+	if r := finish(t, w, a, second.ID); r.State != agentapi.Succeeded {
+		t.Errorf("%+v", r)
+	}
+	runs, err := a.engine.Runs(t.Context())
+	if err != nil || len(runs) != 2 || runs[0].ID != second.ID {
+		t.Errorf("%+v, %v", runs, err)
+	}
+}
+
+// A run goes on after a crash where it was, and asks no store twice for what it has dealt with.
+func TestReconcileGoesOnAfterACrash(t *testing.T) {
+	t.Parallel()
+	w, a := settled(t, 2, 1000)
+	secretly(w.shops[1], firstObject+5, 3)
+	secretly(w.shops[1], firstObject+905, 4)
+	r := startRun(t, a, agentapi.RunRequest{Kind: agentapi.KindReconcile})
+	for done := 0; done < 500; {
+		w.run(w.now.Add(100 * time.Millisecond))
+		now, err := a.engine.GetRun(t.Context(), r.ID)
+		if err != nil || now.State != agentapi.Running {
+			t.Fatalf("%+v, %v", now, err)
+		}
+		done = now.Done
+	}
+	books := a.ledger
+	a.crash()
+	w.run(w.now.Add(10 * time.Second))
+	a = w.boot(testLedger, books, w.all())
+	r = finish(t, w, a, r.ID)
+	if r.State != agentapi.Succeeded || r.Done != 2000 || r.Counts[agentapi.QuantityDiffers] < 1 {
+		t.Errorf("%+v", r)
+	}
+	for _, s := range r.Stores {
+		if s.Requests > 11 {
+			t.Errorf("store %s was asked %d times for 10 batches", s.StoreID, s.Requests)
+		}
+	}
+	if w.shops[0].items[firstObject+905].quantity != 4 {
+		t.Error("what differed behind the crash was not put right")
+	}
+}
+
+func TestAuditTellsWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	w, a := settled(t, 3, 120)
+	fr, de := w.shops[1], w.shops[2]
+	secretly(fr, firstObject+1, 7)
+	fr.items[firstObject+2].deleted = true
+	fr.items[5000] = &item{ref: ref(5000), sku: "SKU-3", quantity: 9, modified: start}
+	fr.items[firstObject+4].sku = "OTHER"
+	de.down = true
+	w.shops[0].sell(firstObject+9, 1)
+	r := startRun(t, a, agentapi.RunRequest{Kind: agentapi.KindAudit})
+	r = finish(t, w, a, r.ID)
+	want := map[agentapi.FindingClass]int{agentapi.QuantityDiffers: 1, agentapi.MissingProduct: 1, agentapi.DuplicateSKU: 1, agentapi.IdentityMismatch: 1, agentapi.StoreUnreachable: 1}
+	if r.State != agentapi.NeedsAttention {
+		t.Errorf("it ended as %+v", r)
+	}
+	for class, n := range want {
+		if r.Counts[class] != n {
+			t.Errorf("%d findings of %s, want %d", r.Counts[class], class, n)
+		}
+	}
+	if t.Failed() {
+		t.Logf("%s; %+v", r.Message, findings(t, a, r.ID))
+	}
+	if fr.items[firstObject+1].quantity != 7 {
+		t.Error("the audit put something right")
+	}
+}
+
+func TestAuditKnowsWhatIsInFlight(t *testing.T) {
+	t.Parallel()
+	w, a := settled(t, 2, 3)
+	r := startRun(t, a, agentapi.RunRequest{Kind: agentapi.KindAudit})
+	w.shops[1].sell(firstObject, 1)
+	r = finish(t, w, a, r.ID)
+	if r.State != agentapi.Succeeded {
+		t.Errorf("%+v", r)
+	}
+	if left := w.now.Sub(start); left > time.Hour {
+		t.Errorf("it took until %v", left)
+	}
+}
+
+func TestResetTakesTheMastersNumber(t *testing.T) {
+	t.Parallel()
+	w, a := settled(t, 2, 4)
+	// A feed stops the SKU, and the master is set right by hand.
+	w.shops[0].edit(firstObject, 70)
+	w.shops[1].edit(firstObject, 70)
+	w.run(w.now.Add(2 * time.Minute))
+	w.shops[0].edit(firstObject, 33)
+	w.run(w.now.Add(2 * time.Minute))
+	if w.shops[1].items[firstObject].quantity == 33 {
+		t.Fatal("the SKU was not stopped: the test proves nothing")
+	}
+	r := startRun(t, a, agentapi.RunRequest{Kind: agentapi.KindReconcile, Strategy: agentapi.Reset, ConfirmReset: true})
+	r = finish(t, w, a, r.ID)
+	if r.State != agentapi.Succeeded {
+		t.Errorf("%+v", r)
+	}
+	for _, s := range w.shops {
+		if got := s.items[firstObject].quantity; got != 33 {
+			t.Errorf("%s shows %d, the master had 33", s.id, got)
+		}
+	}
+}
+
+func TestForgetRemovesOurMarkers(t *testing.T) {
+	t.Parallel()
+	w, a := settled(t, 2, 3)
+	w.shops[0].sell(firstObject, 1)
+	w.run(w.now.Add(time.Minute))
+	fr := w.shops[1]
+	if fr.items[firstObject].markers[0].Ledger == "" {
+		t.Fatal("nothing was marked: the test proves nothing")
+	}
+	if _, err := a.engine.Forget(context.Background(), fr.id); !errors.Is(err, engine.ErrInvalidRequest) || !strings.Contains(err.Error(), "Observe or Off") {
+		t.Errorf("in mode Sync: %v", err)
+	}
+	for _, mode := range []engine.Mode{engine.Off, engine.Observe} {
+		fr.items[firstObject+1].markers[2] = fr.items[firstObject].markers[0]
+		fr.items[firstObject+1].markers[2].Ledger = testLedger
+		a.configureMode(map[string]engine.Mode{fr.id: mode})
+		n, ferr := -1, error(nil)
+		w.start(a, func() { n, ferr = a.engine.Forget(context.Background(), fr.id) })
+		w.run(w.now.Add(time.Minute))
+		if ferr != nil || n < 1 {
+			t.Fatalf("%s: %d, %v", mode, n, ferr)
+		}
+		for _, it := range fr.items {
+			for _, m := range it.markers {
+				if m.Ledger != "" {
+					t.Errorf("%s: %s still carries %+v", mode, it.sku, m)
+				}
+			}
+		}
+	}
+	a.configure(w.all())
+	w.run(w.now.Add(2 * time.Minute))
+	w.shops[0].sell(firstObject, 1)
+	w.run(w.now.Add(time.Minute))
+	if got := fr.items[firstObject].quantity; got != 18 {
+		t.Errorf("taken up anew it shows %d, truth is 18", got)
+	}
+}
+
+func TestBreakerHoldsALargeChange(t *testing.T) {
+	t.Parallel()
+	w, a := settled(t, 3, 200)
+	for k := range 100 {
+		w.shops[0].edit(int64(firstObject+k), 0)
+	}
+	w.run(w.now.Add(2 * time.Minute))
+	b, err := a.engine.Breaker(t.Context())
+	if err != nil || b == nil {
+		t.Fatalf("it did not trip: %v", err)
+	}
+	if b.Zeroed != 100 || b.Of != 200 || b.Store != "s0" || b.TripID == "" {
+		t.Errorf("%+v", b)
+	}
+	for k := range 100 {
+		if got := w.shops[1].items[int64(firstObject+k)].quantity; got != 20 {
+			t.Fatalf("a change was written before it was judged: %d", got)
+		}
+	}
+	// Sales are counted meanwhile, and a restart changes nothing.
+	w.shops[1].sell(firstObject+150, 3)
+	books := a.ledger
+	a.crash()
+	w.run(w.now.Add(time.Second))
+	a = w.boot(testLedger, books, w.all())
+	w.run(w.now.Add(2 * time.Minute))
+	if got := w.shops[2].items[firstObject+150].quantity; got != 20 {
+		t.Errorf("something was written while the breaker held: %d", got)
+	}
+	if err := a.engine.ApproveTrip(t.Context(), "0123"); !errors.Is(err, engine.ErrUnknown) || !strings.Contains(err.Error(), b.TripID) {
+		t.Errorf("another id: %v", err)
+	}
+	if err := a.engine.ApproveTrip(t.Context(), b.TripID); err != nil {
+		t.Fatal(err)
+	}
+	w.run(w.now.Add(2 * time.Minute))
+	for _, s := range w.shops {
+		if got := s.items[firstObject].quantity; got != 0 {
+			t.Errorf("%s shows %d after the approval", s.id, got)
+		}
+		if got := s.items[firstObject+150].quantity; got != 17 {
+			t.Errorf("%s shows %d, 17 are left", s.id, got)
+		}
+	}
+	if now, err := a.engine.Breaker(t.Context()); now != nil || err != nil {
+		t.Errorf("it tripped again: %+v, %v", now, err)
+	}
+	if err := a.engine.ApproveTrip(t.Context(), b.TripID); !errors.Is(err, engine.ErrUnknown) {
+		t.Errorf("the old id again: %v", err)
+	}
+}
