@@ -256,55 +256,84 @@ func (s *Store) UntrashOrder(id int64) error {
 
 // edit does one atomic act of the owner on the item with an SKU.
 func (s *Store) edit(sku string, do func(*product) error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p, err := s.bySKU(sku)
+	id, was, old, err := func() (int64, Stock, string, error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		p, err := s.bySKU(sku)
+		if err != nil {
+			return 0, Stock{}, "", err
+		}
+		was, old := p.Stock, p.SKU
+		if err := do(p); err != nil {
+			return 0, Stock{}, "", err
+		}
+		now := s.now()
+		s.st.touchProduct(p, now)
+		s.bumpParent(p, now)
+		s.syncFamily(p)
+		s.emit("product.updated", p.ID)
+		return p.ID, was, old, nil
+	}()
 	if err != nil {
 		return err
 	}
-	if err := do(p); err != nil {
-		return err
-	}
-	now := s.now()
-	s.st.touchProduct(p, now)
-	s.bumpParent(p, now)
-	s.syncFamily(p)
-	s.emit("product.updated", p.ID)
+	s.edited(id, was, old)
 	return nil
+}
+
+// edited tells plugins what a person's edit changed.
+func (s *Store) edited(id int64, was Stock, sku string) {
+	r, ok := s.Record(id)
+	if !ok {
+		return
+	}
+	if sku != "" && r.SKU != "" && r.SKU != sku {
+		s.happened(s.ctx, Change{What: SKUChanged, Items: []int64{id}, OldSKU: sku})
+	}
+	for _, c := range stored(id, was, r.Own) {
+		s.happened(s.ctx, c)
+	}
 }
 
 // EditStock writes an absolute quantity as the owner's edit page, or a feed, does. For a variation that
 // inherits, the parent's quantity is written.
 func (s *Store) EditStock(sku string, quantity float64) error {
-	return s.setQuantity(sku, quantity, func(holder *product) {
+	id, was, err := s.setQuantity(sku, quantity, func(holder *product) {
 		now := s.now()
 		s.st.touchProduct(holder, now)
 		s.bumpParent(holder, now)
 		s.emit("product.updated", holder.ID)
 	})
+	if err == nil {
+		s.edited(id, was, "")
+	}
+	return err
 }
 
 // EditBehind writes a quantity as a tool does that goes past WooCommerce to its database: no modification date and no
 // webhook tells of it.
 func (s *Store) EditBehind(sku string, quantity float64) error {
-	return s.setQuantity(sku, quantity, func(*product) {})
+	_, _, err := s.setQuantity(sku, quantity, func(*product) {})
+	return err
 }
 
-func (s *Store) setQuantity(sku string, quantity float64, then func(holder *product)) error {
+// setQuantity writes the quantity of what holds the SKU's stock, and returns that and its stock before.
+func (s *Store) setQuantity(sku string, quantity float64, then func(holder *product)) (int64, Stock, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p, err := s.bySKU(sku)
 	if err != nil {
-		return err
+		return 0, Stock{}, err
 	}
 	holder := s.st.stockHolder(p)
 	if holder == nil {
-		return fmt.Errorf("%q does not manage its stock: switch that on first", sku)
+		return 0, Stock{}, fmt.Errorf("%q does not manage its stock: switch that on first", sku)
 	}
+	was := holder.Stock
 	holder.Stock.Quantity = &quantity
 	holder.Stock.Status = derivedStatus(holder.Stock)
 	then(holder)
-	return nil
+	return holder.ID, was, nil
 }
 
 // Feed writes absolute quantities by SKU, as a feed or a CSV import does; unknown SKUs are errors at the end.

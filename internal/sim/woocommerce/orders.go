@@ -96,11 +96,12 @@ func (s *Store) moveLine(r *run, orderID, lineID int64, plan func(*order, *line)
 		return err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.settle(m)
 	if _, l := s.line(orderID, lineID); l != nil {
 		record(l)
 	}
+	s.mu.Unlock()
+	s.happened(r.ctx, Change{What: StockSet, Items: []int64{m.holder}, OrderID: orderID})
 	return nil
 }
 
@@ -142,6 +143,7 @@ func (s *Store) moveOrder(r *run, id int64, status string) error {
 	if err := r.at(StepOrderSaved, 0, id); err != nil {
 		return err
 	}
+	var items []int64
 	for _, lineID := range s.lineIDs(id) {
 		err := s.moveLine(r, id, lineID, func(_ *order, l *line) (float64, func(*line)) {
 			if reduce {
@@ -164,9 +166,18 @@ func (s *Store) moveOrder(r *run, id int64, status string) error {
 		}
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if o := s.st.Orders[id]; o != nil {
 		o.Reduced = reduce
+		for _, l := range o.Lines {
+			items = append(items, l.holder())
+		}
+	}
+	s.mu.Unlock()
+	switch {
+	case restore:
+		s.happened(r.ctx, Change{What: OrderRestored, Items: items, OrderID: id})
+	case status == Processing:
+		s.happened(r.ctx, Change{What: OrderProcessing, Items: items, OrderID: id})
 	}
 	return nil
 }

@@ -188,7 +188,12 @@ func (s *Store) serve(run *run, q *request) (*reply, error) {
 	var err error
 	switch {
 	case rest(q.path):
-		out, err = s.serveREST(run, q)
+		if p := s.pluginOf(q.path); p != nil {
+			status, answer := p.Serve(run.ctx, q.method, q.path, q.header, q.body)
+			out = &reply{status: status, header: s.baseHeader(q), body: encodeJSON(nil, answer)}
+		} else {
+			out, err = s.serveREST(run, q)
+		}
 	case q.path == "/shop" || strings.HasPrefix(q.path, "/shop/"):
 		out, err = s.serveShop(run, q)
 	case q.path == "" || q.path == "/":

@@ -38,6 +38,7 @@ type Store struct {
 	holds     map[int64][]hold
 	shopHits  rateWindow
 	backups   map[string]*Snapshot
+	plugins   []Plugin
 }
 
 // New makes an empty store. Close it to end its background work.

@@ -23,7 +23,7 @@ func (s *Store) editItem(r *run, id, parent int64, p params) (*product, error) {
 		s.mu.Unlock()
 		return nil, err
 	}
-	was := x.Stock
+	was, sku := x.Stock, x.SKU
 	next, err := s.computeStock(x, p)
 	if err == nil {
 		err = s.checkIdentifiers(x.ID, p)
@@ -74,6 +74,12 @@ func (s *Store) editItem(r *run, id, parent int64, p params) (*product, error) {
 		s.emit("product.updated", x.ID)
 	}); err != nil {
 		return nil, err
+	}
+	if sku != "" && x.SKU != sku && x.SKU != "" {
+		s.happened(r.ctx, Change{What: SKUChanged, Items: []int64{id}, OldSKU: sku})
+	}
+	for _, c := range stored(id, was, next) {
+		s.happened(r.ctx, c)
 	}
 	return x, r.at(StepItem, id, 0)
 }
