@@ -22,9 +22,12 @@ import (
 	"stocksync.dev/stocksync/internal/engine"
 )
 
+// recorded holds the exchanges of real plugins, which the simulator replays too.
+const recorded = "../../sim/kitgenix/testdata"
+
 func load(t *testing.T, name string, into any) {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("testdata", name))
+	data, err := os.ReadFile(filepath.Join(recorded, name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +111,7 @@ func TestSignaturesAreThoseOfThePlugin(t *testing.T) {
 // Every event the plugin was recorded to send is read as what it says.
 func TestRecordedEventsAreRead(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("testdata/event_*.json")
+	files, err := filepath.Glob(recorded + "/event_*.json")
 	if err != nil || len(files) < 7 {
 		t.Fatal(files, err)
 	}
@@ -571,7 +574,7 @@ func TestFirstVersion(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	files, _ := filepath.Glob("testdata/event_*.json")
+	files, _ := filepath.Glob(recorded + "/event_*.json")
 	for _, file := range files {
 		var x struct {
 			Request struct {
