@@ -315,6 +315,7 @@ func (a *Agent) apply(ctx context.Context, next Config) error {
 		shops[st.ID] = r
 		list = append(list, engineStore(st, r.shop))
 	}
+	a.engine.SetLimits(engine.Limits{LagObjective: conf.LagObjective, Breaker: conf.Breaker})
 	if changed {
 		if err := a.engine.Configure(ctx, list); err != nil {
 			return fmt.Errorf("the ledger could not take the configuration in: %w", err)
@@ -414,12 +415,12 @@ func (a *Agent) keep(ctx context.Context, r *running, url string, state hooks) *
 	return r
 }
 
-// ours tells whether a store was read to its end and carries no other ledger's marks.
+// ours tells whether a store was read to its end and carries no other ledger's marks, and no dry run looks at it.
 func (a *Agent) ours(ctx context.Context, store string) (bool, error) {
 	states, err := a.engine.Status(ctx)
 	for _, s := range states {
 		if s.StoreID == store {
-			return s.Scanned && s.ClaimedBy == "", err
+			return s.Scanned && s.ClaimedBy == "" && !a.engine.DryRunning(store), err
 		}
 	}
 	return false, err

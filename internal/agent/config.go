@@ -25,6 +25,8 @@ type Config struct {
 	PublicURL string
 	// LagObjective is how old a difference may grow before its store is no longer in sync.
 	LagObjective time.Duration
+	// Breaker says how large a change may be before a person is asked.
+	Breaker stock.Breaker
 	// Stores holds the master first, then the children ordered by id.
 	Stores []Store
 	// Problems are about documents that belong to no store of Stores; everything else is in use.
@@ -189,6 +191,7 @@ func (b *builder) config() (Config, error) {
 		Topology:     t.Name,
 		PublicURL:    strings.TrimSuffix(t.Spec.PublicURL, "/"),
 		LagObjective: t.LagObjective(),
+		Breaker:      stock.Breaker{Disabled: !t.Spec.CircuitBreaker.On(), SharePercent: t.Spec.CircuitBreaker.MaxSharePercent(), MinimumSKUs: t.Spec.CircuitBreaker.LeastSKUs()},
 	}
 	master := b.store(b.doc, t.Spec.Master.StoreID, t.EffectiveMode(), t.Spec.Master.WooCommerce, "spec.master.", nil)
 	master.Master = true

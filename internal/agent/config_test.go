@@ -404,3 +404,16 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestParseReadsTheCircuitBreaker(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]stock.Breaker{
+		"": {SharePercent: 20, MinimumSKUs: 20},
+		"  circuitBreaker: {sharePercent: 5, minimumSKUs: 3}\n": {SharePercent: 5, MinimumSKUs: 3},
+		"  circuitBreaker: {mode: Disabled}\n":                  {Disabled: true, SharePercent: 20, MinimumSKUs: 20},
+	} {
+		if c := parse(t, strings.Replace(topologyDoc, "spec:\n", "spec:\n"+text, 1), childDoc, secretDocs, caDoc(t)); c.Breaker != want {
+			t.Errorf("%q: %+v", text, c.Breaker)
+		}
+	}
+}

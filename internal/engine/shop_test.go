@@ -283,6 +283,9 @@ func (l *link) Push(ctx context.Context, pushes []engine.Push) []engine.Result {
 	if l.w.roll(l.w.faults.death) {
 		death = l.w.rng.IntN(len(pushes))
 	}
+	if l.a.engine.DryRunning(l.s.id) {
+		l.w.t.Errorf("%s was written to during a dry run", l.s.id)
+	}
 	l.w.writes = append(l.w.writes, write{l.w.now, l.s.id, l.a.ledgerID})
 	var answers []engine.Result
 	w, err := l.call(ctx, true, func(reply func()) { l.serve(pushes, 0, death, &answers, reply) })

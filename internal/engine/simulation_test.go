@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/go-logr/logr"
 
+	"stocksync.dev/stocksync/internal/agentapi"
 	"stocksync.dev/stocksync/internal/engine"
 	"stocksync.dev/stocksync/internal/ledger"
 	"stocksync.dev/stocksync/internal/stock"
@@ -48,6 +50,7 @@ type story struct {
 	twins   bool // a second agent with another ledger
 	trash   bool
 	slow    bool // order lines seconds late
+	runs    bool // somebody reconciles, audits and rehearses all the time
 }
 
 var stories = []story{
@@ -63,6 +66,7 @@ var stories = []story{
 	{name: "joins", joins: true, faults: faults{cut: .01}},
 	{name: "twins", twins: true},
 	{name: "slow plugins", slow: true, trash: true, faults: faults{cut: .01, late: .01}},
+	{name: "runs", runs: true, crashes: true, trash: true, faults: faults{late: .02, cut: .02, refuse: .02, slow: .02}},
 	{name: "everything", faults: faults{late: .03, cut: .03, death: .02, lock: .01, refuse: .03, slow: .03}, crashes: true, edits: true, joins: true, trash: true, slow: true},
 }
 
@@ -324,6 +328,9 @@ func (w *world) play() *agent {
 			w.boot("00000000000000000000000000000002", w.open(), a.stores)
 		})
 	}
+	if w.story.runs {
+		w.after(w.between(0, time.Minute), func() { w.operate(func() *agent { return a }, end) })
+	}
 	if w.story.feeds {
 		w.at(w.now.Add(w.between(time.Minute, 8*time.Minute)), w.feed)
 	}
@@ -355,6 +362,49 @@ func (w *world) play() *agent {
 	w.run(end.Add(45 * time.Minute))
 	a.note()
 	return a
+}
+
+// operate is a person, or a schedule, who starts runs and cancels some of them, until the end.
+func (w *world) operate(newest func() *agent, end time.Time) {
+	if a := newest(); a.ctx.Err() == nil {
+		ctx := context.Background()
+		requests := []agentapi.RunRequest{{Kind: agentapi.KindReconcile}, {Kind: agentapi.KindReconcile, Strategy: agentapi.DryRun},
+			{Kind: agentapi.KindReconcile, Strategy: agentapi.Push}, {Kind: agentapi.KindAudit}, {Kind: agentapi.KindAudit, SKUs: []string{"SKU-0"}, Stores: []string{"s1"}}}
+		r, err := a.engine.StartRun(ctx, requests[w.rng.IntN(len(requests))])
+		switch {
+		case err == nil:
+			w.met["run"]++
+		case errors.Is(err, engine.ErrRunInProgress):
+			if runs, err := a.engine.Runs(ctx); err == nil && w.rng.IntN(3) == 0 {
+				w.met["run cancelled"]++
+				if _, err := a.engine.CancelRun(ctx, runs[0].ID); err != nil {
+					w.t.Error(err)
+				}
+			}
+		case !errors.Is(err, engine.ErrInvalidRequest) && !errors.Is(err, engine.ErrUnknown):
+			w.t.Error(r, err)
+		}
+		if w.rng.IntN(4) == 0 {
+			_ = a.engine.Retry()
+			_ = a.engine.Rescan()
+		}
+	}
+	if w.now.Before(end) {
+		w.after(w.between(time.Second, 2*time.Minute), func() { w.operate(newest, end) })
+	}
+}
+
+// audited tells what an audit says at the end, where every store shows what it should.
+func (w *world) audited(a *agent) []string {
+	r, err := a.engine.StartRun(context.Background(), agentapi.RunRequest{Kind: agentapi.KindAudit})
+	if err != nil {
+		return []string{err.Error()}
+	}
+	w.run(w.now.Add(20 * time.Minute))
+	if r, err = a.engine.GetRun(context.Background(), r.ID); err != nil || r.State != agentapi.Succeeded {
+		return []string{fmt.Sprintf("the last audit: %+v %v", r, err)}
+	}
+	return nil
 }
 
 // seen tells whether the agent is up and has read all that happened in a shop.
@@ -537,6 +587,9 @@ func simulate(t testing.TB, seed uint64, st story, open func() books) (verdict, 
 	w.open = open
 	a := w.play()
 	v := w.check(a)
+	if st.runs && len(v.silent) == 0 {
+		v.silent = w.audited(a)
+	}
 	if w.tell {
 		for k := range w.skus {
 			_ = a.ledger.View(context.Background(), func(tx engine.Tx) error {
