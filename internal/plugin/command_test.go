@@ -229,6 +229,7 @@ func TestRuns(t *testing.T) {
 		Message: "the shop shows 3 units too many; `reconcile` mends it"}
 	audit := end
 	audit.Request, audit.State, audit.Message = agentapi.RunRequest{Kind: agentapi.KindAudit}, agentapi.NeedsAttention, "1 of 32 items differs"
+	audit.Stores = []agentapi.RunStore{{StoreID: "hq", Done: 16, Total: 16, Requests: 1}, {StoreID: "fr", Done: 16, Total: 16, Differing: 1, Requests: 2}}
 	audit.Counts = map[agentapi.FindingClass]int{agentapi.QuantityDiffers: 1}
 	w.agent.says("POST /v1/runs", audit)
 	w.agent.says("GET /v1/runs/8/findings", []agentapi.Finding{finding})
@@ -301,4 +302,32 @@ func TestErrors(t *testing.T) {
 	w.file = filepath.Join(t.TempDir(), "empty")
 	must(t, os.WriteFile(w.file, nil, 0o600))
 	w.transcript("error_no_kubeconfig", "ping")
+}
+
+// TestDocumentation: the page shows what the commands print.
+func TestDocumentation(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "kubectl-stocksync.md"))
+	must(t, err)
+	files, err := filepath.Glob(filepath.Join("testdata", "*.txt"))
+	must(t, err)
+	var known strings.Builder
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		must(t, err)
+		known.Write(text)
+	}
+	shown := 0
+	for i, block := range strings.Split(string(page), "```") {
+		if i%2 == 0 || !strings.HasPrefix(block, "\n$ ") {
+			continue
+		}
+		shown++
+		if !strings.Contains(known.String(), strings.TrimSpace(block)) {
+			t.Errorf("the page shows what no transcript has:\n%s", block)
+		}
+	}
+	if shown < 10 {
+		t.Errorf("the page shows %d commands", shown)
+	}
 }
