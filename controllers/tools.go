@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -132,14 +133,13 @@ func (r *topologyReconciler) tools(ctx context.Context, s *scope) error {
 var cronJobKind = batchv1.SchemeGroupVersion.WithKind("CronJob")
 
 func (r *topologyReconciler) schedule(ctx context.Context, s *scope, cron intent, in *toolInput) error {
-	if in.invalid != nil {
-		return nil // Kubernetes would refuse it, or never run it; the CronJob before stays
+	var err error
+	if in.invalid == nil { // else Kubernetes would refuse it, or never run it; the CronJob before stays
+		_, err = r.applier.apply(ctx, s.topology, cron)
 	}
-	_, err := r.applier.apply(ctx, s.topology, cron)
 	if refused, ok := errors.AsType[*refusedError](err); ok {
-		in.refused = refused
+		in.refused, err = refused, nil
 		s.comeBack(time.Minute)
-		return nil
 	}
 	return err
 }
@@ -156,7 +156,7 @@ const suspendedNote = "; its schedule is suspended"
 // a run is there. what is reconcile or audit.
 func runFinding(what, conditionType string, in toolInput, run *v1alpha1.RunStatus, before []metav1.Condition) (finding, bool) {
 	suspended := in.timetable != nil && in.timetable.Suspend
-	found, any := resultOf(what, conditionType, run, before)
+	found, known := resultOf(what, conditionType, run, before)
 	switch {
 	case in.refused != nil:
 		return isFalse(v1alpha1.ReasonResourceRefused, in.refused.Error()), true
@@ -165,7 +165,7 @@ func runFinding(what, conditionType string, in toolInput, run *v1alpha1.RunStatu
 	case in.job != nil && in.job.failed && !began(run, in.job):
 		found = isFalse(v1alpha1.ReasonJobFailed, fmt.Sprintf("the newest Job ended before the agent began a run for it (%s); "+
 			"see condition AgentAvailable, and the Job's log by the label %s=%s", in.job.reason, render.LabelComponent, what))
-	case any:
+	case known:
 	case in.timetable == nil:
 		return finding{}, false
 	case suspended:
@@ -208,19 +208,12 @@ func resultOf(what, conditionType string, run *v1alpha1.RunStatus, before []meta
 		}
 		f = isFalse(v1alpha1.ReasonNeedsAttention, message)
 	default:
-		f = isFalse(v1alpha1.ReasonRunFailed, cmpOr(run.Message, "the last "+what+" could not do its work"))
+		f = isFalse(v1alpha1.ReasonRunFailed, cmp.Or(run.Message, "the last "+what+" could not do its work"))
 	}
 	if run.FinishTime != nil {
 		f.since = run.FinishTime.Time
 	}
 	return f, true
-}
-
-func cmpOr(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }
 
 // countsText lists the findings that are an alarm. It is the same for the same result, so that it tells whether one
@@ -276,17 +269,17 @@ func takeTools(after *v1alpha1.StockSyncTopologyStatus, report *agentapi.Status)
 	if report.LastAudit != nil {
 		after.LastAudit = runStatus(report.LastAudit)
 	}
-	after.LastHandledReconcileRequest = cmpOr(report.HandledReconcile, after.LastHandledReconcileRequest)
-	after.LastHandledAuditRequest = cmpOr(report.HandledAudit, after.LastHandledAuditRequest)
+	after.LastHandledReconcileRequest = cmp.Or(report.HandledReconcile, after.LastHandledReconcileRequest)
+	after.LastHandledAuditRequest = cmp.Or(report.HandledAudit, after.LastHandledAuditRequest)
 	after.CircuitBreaker = breakerStatus(report.Breaker)
 }
 
 // toolFindings adds what is known of the tools to the conditions.
 func (f findings) toolFindings(after *v1alpha1.StockSyncTopologyStatus, before []metav1.Condition, in topologyInput) {
-	if found, any := runFinding("reconcile", v1alpha1.ConditionReconcileSucceeded, in.reconcile, after.LastReconcile, before); any {
+	if found, said := runFinding("reconcile", v1alpha1.ConditionReconcileSucceeded, in.reconcile, after.LastReconcile, before); said {
 		f[v1alpha1.ConditionReconcileSucceeded] = found
 	}
-	if found, any := runFinding("audit", v1alpha1.ConditionAuditPassed, in.audit, after.LastAudit, before); any {
+	if found, said := runFinding("audit", v1alpha1.ConditionAuditPassed, in.audit, after.LastAudit, before); said {
 		f[v1alpha1.ConditionAuditPassed] = found
 	}
 	if b := after.CircuitBreaker; b != nil {

@@ -59,18 +59,16 @@ const (
 	ToolsDir = "/etc/stocksync/tools"
 )
 
-// Exit codes of `agent reconcile` and `agent audit`. A Job tries again after [ExitFailed] alone: the other outcomes
-// would be the same.
+// Exit codes of a command that waited for a run. A Job tries again after [ExitFailed] alone: trying again mends
+// nothing that needs a person, and must not undo a cancellation.
 const (
 	ExitSucceeded = 0
 	// ExitFailed: the agent could not be asked, or the run could not do its work.
 	ExitFailed = 1
-	// ExitUsage: the command line is wrong.
-	ExitUsage = 2
-	// ExitNeedsAttention: the run ended, and needs a person.
-	ExitNeedsAttention = 3
-	// ExitCancelled: the run was cancelled.
-	ExitCancelled = 4
+	// ExitNeedsAttention: what the run found or could not mend needs a person.
+	ExitNeedsAttention = 2
+	// ExitCancelled: a person ended the run.
+	ExitCancelled = 3
 )
 
 // RunKind says what a run does.

@@ -171,7 +171,7 @@ func cronJob(t *v1alpha1.StockSyncTopology, operator Operator, name, component s
 						WithOnExitCodes(batchac.PodFailurePolicyOnExitCodesRequirement().
 							WithContainerName(component).
 							WithOperator(batchv1.PodFailurePolicyOnExitCodesOpIn).
-							WithValues(agentapi.ExitUsage, agentapi.ExitNeedsAttention, agentapi.ExitCancelled)),
+							WithValues(agentapi.ExitNeedsAttention, agentapi.ExitCancelled)),
 					// A pod that had to leave its node has not failed.
 					batchac.PodFailurePolicyRule().
 						WithAction(batchv1.PodFailurePolicyActionIgnore).

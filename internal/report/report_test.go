@@ -250,7 +250,7 @@ func TestTerminationFits(t *testing.T) {
 
 func TestExitCodes(t *testing.T) {
 	t.Parallel()
-	for state, want := range map[agentapi.RunState]int{agentapi.Succeeded: 0, agentapi.Failed: 1, agentapi.Cancelled: 1, agentapi.Running: 1, agentapi.NeedsAttention: 2} {
+	for state, want := range map[agentapi.RunState]int{agentapi.Succeeded: 0, agentapi.Failed: 1, agentapi.Cancelled: 3, agentapi.Running: 1, agentapi.NeedsAttention: 2} {
 		if got := ExitCode(agentapi.Run{State: state}); got != want {
 			t.Errorf("%s: %d", state, got)
 		}

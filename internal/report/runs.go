@@ -13,11 +13,13 @@ import (
 // Exit codes of a command that waited for a run.
 const (
 	// ExitOK: the run did all there was to do.
-	ExitOK = 0
-	// ExitFailed: it failed or was cancelled, or the agent could not be asked.
-	ExitFailed = 1
+	ExitOK = agentapi.ExitSucceeded
+	// ExitFailed: it failed, or the agent could not be asked.
+	ExitFailed = agentapi.ExitFailed
 	// ExitNeedsAttention: what it found or could not mend needs a person.
-	ExitNeedsAttention = 2
+	ExitNeedsAttention = agentapi.ExitNeedsAttention
+	// ExitCancelled: a person ended it.
+	ExitCancelled = agentapi.ExitCancelled
 )
 
 // ExitCode of a command that waited for this run to end.
@@ -27,6 +29,8 @@ func ExitCode(r agentapi.Run) int {
 		return ExitOK
 	case agentapi.NeedsAttention:
 		return ExitNeedsAttention
+	case agentapi.Cancelled:
+		return ExitCancelled
 	}
 	return ExitFailed
 }
