@@ -63,6 +63,8 @@ func (largeShop) Push(_ context.Context, pushes []engine.Push) []engine.Result {
 	return make([]engine.Result, len(pushes))
 }
 
+func (largeShop) Forget(context.Context, []stock.Ref) error { return nil }
+
 func largeStores() []engine.Store {
 	var stores []engine.Store
 	for n := range largeShops {
@@ -72,7 +74,8 @@ func largeStores() []engine.Store {
 	return stores
 }
 
-func fillLargeLedger(ctx context.Context, path string) (err error) {
+// fillLedger makes the ledger of stores in which every SKU is enrolled with the same number.
+func fillLedger(ctx context.Context, path string, skus int, stores []engine.Store) (err error) {
 	l, err := ledger.Open(ctx, path, ledger.Options{})
 	if err != nil {
 		return err
@@ -80,7 +83,7 @@ func fillLargeLedger(ctx context.Context, path string) (err error) {
 	defer func() { err = errors.Join(err, l.Close()) }()
 	now := time.Now()
 	const step = 250
-	for from := 0; from < largeSKUs && err == nil; from += step {
+	for from := 0; from < skus && err == nil; from += step {
 		err = l.Update(ctx, func(tx engine.Tx) error {
 			for n := from; n < from+step; n++ {
 				pool, err := tx.NewPool(sku(n), stock.KeyOf(sku(n)))
@@ -91,7 +94,7 @@ func fillLargeLedger(ctx context.Context, path string) (err error) {
 				if err := tx.PutPool(pool); err != nil {
 					return err
 				}
-				for _, st := range largeStores() {
+				for _, st := range stores {
 					p := stock.Placement{Store: st.ID, Pool: pool.ID, Ref: stock.Ref{Product: int64(n + 1)}, SKU: pool.SKU, Enrolled: true,
 						Quantity: largeUnits, Shown: largeUnits, Contained: largeUnits, ReadAt: now}
 					if err := tx.PutPlacement(p); err != nil {
@@ -106,7 +109,7 @@ func fillLargeLedger(ctx context.Context, path string) (err error) {
 		return err
 	}
 	return l.Update(ctx, func(tx engine.Tx) error {
-		for _, st := range largeStores() {
+		for _, st := range stores {
 			if err := tx.SetValue(st.ID, "adopted", st.Revision); err != nil {
 				return err
 			}
@@ -170,7 +173,7 @@ func restarted(path string) error {
 // the engine is ready, and what memory it holds while it reads all catalogues anew. Engine and ledger only: the HTTP client's buffers come on top.
 func BenchmarkRestart(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "ledger.db")
-	if err := fillLargeLedger(b.Context(), path); err != nil {
+	if err := fillLedger(b.Context(), path, largeSKUs, largeStores()); err != nil {
 		b.Fatal(err)
 	}
 	self, err := os.Executable()
