@@ -37,7 +37,8 @@ func Units(n int64) Amount {
 	return Amount{n * one}
 }
 
-// ParseAmount reads a decimal number such as "7.00000". It refuses what it could not hold exactly.
+// ParseAmount reads a decimal number such as "7.00000". It refuses what it could not hold exactly; the amount it
+// then returns is not valid.
 func ParseAmount(s string) (Amount, error) { return parseAmount(s, false) }
 
 // parseAmount rounds what is beyond the last place, half away from zero, where it may.
@@ -46,7 +47,7 @@ func parseAmount(s string, round bool) (Amount, error) {
 	if i := strings.IndexAny(s, "eE"); i >= 0 {
 		var err error
 		if exponent, err = strconv.Atoi(s[i+1:]); err != nil || exponent < -30 || exponent > 30 {
-			return Amount{}, errAmountSyntax
+			return notAnAmount, errAmountSyntax
 		}
 		mantissa = s[:i]
 	}
@@ -54,7 +55,7 @@ func parseAmount(s string, round bool) (Amount, error) {
 	whole, fraction, _ := strings.Cut(mantissa, ".")
 	digits := whole + fraction
 	if len(whole) == 0 || len(digits) > 60 || strings.Trim(digits, "0123456789") != "" || strings.HasSuffix(mantissa, ".") {
-		return Amount{}, errAmountSyntax
+		return notAnAmount, errAmountSyntax
 	}
 	// The millionths are the first point digits.
 	point := len(whole) + exponent + places
@@ -65,14 +66,14 @@ func parseAmount(s string, round bool) (Amount, error) {
 	}
 	kept, rest := strings.TrimLeft(digits[:point], "0"), strings.TrimRight(digits[point:], "0")
 	if rest != "" && !round {
-		return Amount{}, errAmountPlaces
+		return notAnAmount, errAmountPlaces
 	}
 	n, err := int64(0), error(nil)
 	if kept != "" {
 		n, err = strconv.ParseInt(kept, 10, 64)
 	}
 	if err != nil || n > most {
-		return Amount{}, errAmountLarge
+		return notAnAmount, errAmountLarge
 	}
 	if rest != "" && rest[0] >= '5' {
 		n++

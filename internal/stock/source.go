@@ -48,7 +48,8 @@ type SourceOrder struct {
 	Imported ShopOrder
 	// Modified is on the source's clock.
 	Modified time.Time
-	Rows     []SourceRow
+	// Rows are there for closed orders, too: one that came and went at once has moved the stock.
+	Rows []SourceRow
 }
 
 // SourceRow is one row of an order: an item itself, never the parts it is made of.
@@ -161,11 +162,11 @@ func (s Supply) Parts() Amount { return s.Level.Committed.Minus(s.Demand.Open())
 // Doubt says why a reading is not to be used yet.
 type Doubt string
 
-// The doubts about a reading. Those but DoubtTooLarge and DoubtLess may be the truth after all, if they stay.
+// The doubts about a reading. Those but DoubtUnusable and DoubtLess may be the truth after all, if they stay.
 const (
 	NoDoubt Doubt = ""
-	// DoubtTooLarge: an amount that cannot be computed with.
-	DoubtTooLarge Doubt = "a quantity is too large to be computed with"
+	// DoubtUnusable: an amount that cannot be computed with.
+	DoubtUnusable Doubt = "a quantity is missing, is no decimal number, or is too large to be computed with"
 	// DoubtLess: the source commits less than its open orders hold.
 	DoubtLess Doubt = "the source commits less than its open orders hold: they were not read at one moment"
 	// DoubtUnmoved: the orders moved and the source's own figure did not move with them.
@@ -182,7 +183,7 @@ func (d Doubt) Stays() bool { return d == DoubtUnmoved || d == DoubtVanished }
 func (s Supply) Judge(before *Supply) Doubt {
 	for _, a := range []Amount{s.Level.OnHand, s.Level.Committed, s.Demand.Open(), s.Demand.QuotedWooCommerce.Plus(s.Demand.QuotedElsewhere)} {
 		if !a.Valid() {
-			return DoubtTooLarge
+			return DoubtUnusable
 		}
 	}
 	switch {
@@ -214,8 +215,9 @@ type OpenOrders struct {
 }
 
 // Put takes in one order and returns the items whose demand it may have changed: those of its rows before and
-// after, so that a removed row counts, too. An older version than the known one is left aside. at is when it was
-// read, on the source's clock.
+// after, so that a removed row counts, too. They are returned for every newer version, the same numbers or not:
+// what was fulfilled and taken back moved the stock in between. An older version than the known one is left aside.
+// at is when it was read, on the source's clock.
 func (m *OpenOrders) Put(o SourceOrder, at time.Time) []string {
 	if m.orders == nil {
 		m.orders, m.holding = map[string]SourceOrder{}, map[string]map[string]struct{}{}
@@ -225,14 +227,17 @@ func (m *OpenOrders) Put(o SourceOrder, at time.Time) []string {
 	if known && o.Modified.Before(old.Modified) {
 		return nil
 	}
-	if o.State == OrderClosed {
-		o.Rows, o.Partly = nil, false
-	}
-	if known && old.same(o) {
-		m.orders[o.ID] = o
+	if known && o.Modified.Equal(old.Modified) && (old.same(o) || old.State == OrderClosed && o.State == OrderClosed) {
 		return nil
 	}
 	touched := map[string]struct{}{}
+	if o.State == OrderClosed {
+		// It holds nothing, but may have come and gone since the last reading, and moved the stock.
+		for _, r := range o.Rows {
+			touched[r.Item] = struct{}{}
+		}
+		o.Rows, o.Partly = nil, false
+	}
 	for _, r := range old.Rows {
 		touched[r.Item] = struct{}{}
 		delete(m.holding[r.Item], o.ID)

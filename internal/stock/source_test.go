@@ -172,7 +172,8 @@ func TestOpenOrders(t *testing.T) {
 		}
 	}
 	touches("a new order", s.put("1", OriginSource, OrderOpen, "A 1", "B 2", "A 3"), "A", "B")
-	touches("the same again", s.put("1", OriginSource, OrderOpen, "A 1", "B 2", "A 3"))
+	touches("the same again", s.open.Put(s.open.orders["1"], s.now))
+	touches("a newer version with the same numbers", s.put("1", OriginSource, OrderOpen, "A 1", "B 2", "A 3"), "A", "B")
 	if d := s.open.Demand("A", "here"); d.Elsewhere != Units(4) {
 		t.Errorf("two rows of A hold %v, want 4", d.Elsewhere)
 	}
@@ -186,6 +187,8 @@ func TestOpenOrders(t *testing.T) {
 	touches("another origin", s.put("1", OriginWooCommerce, OrderOpen, "B 2 1", "C 1"), "B", "C")
 	touches("an order of a shop", s.open.Put(SourceOrder{ID: "2", Imported: ShopOrder{"fr", "77"}, Modified: s.now, Rows: []SourceRow{{Item: "D", Location: "here", Quantity: Units(1)}}}, s.now), "D")
 	touches("its deletion", s.put("2", OriginSource, OrderClosed), "D")
+	touches("an order that came and went", s.put("9", OriginSource, OrderClosed, "G 1"), "G")
+	touches("the same again", s.open.Put(SourceOrder{ID: "9", State: OrderClosed, Modified: s.now, Rows: []SourceRow{{Item: "G"}}}, s.now))
 	if s.open.Len() != 1 {
 		t.Errorf("%d orders are open, want 1", s.open.Len())
 	}
@@ -243,7 +246,7 @@ func TestJudge(t *testing.T) {
 		"adjusted":                     {at(10, 3, 3), at(4, 3, 3), NoDoubt},
 		"row vanished":                 {at(10, 0, 0), absent, DoubtVanished},
 		"row came":                     {absent, at(10, 0, 0), NoDoubt},
-		"too large":                    {at(1, 0, 0), Supply{Level: Level{OnHand: notAnAmount}}, DoubtTooLarge},
+		"too large":                    {at(1, 0, 0), Supply{Level: Level{OnHand: notAnAmount}}, DoubtUnusable},
 	} {
 		if got := tc.now.Judge(&tc.before); got != tc.want {
 			t.Errorf("%s: %q, want %q", name, got, tc.want)
