@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -122,6 +123,9 @@ func (t *turn) item(item Item, w stock.Window) error {
 		}
 	}
 	t.out.seen = append(t.out.seen, p.Pool)
+	if err := t.recovering(p, item); err != nil {
+		return err
+	}
 	pool, err := t.tx.Pool(p.Pool)
 	if err != nil {
 		return err
@@ -214,6 +218,31 @@ func (t *turn) markers(item Item) error {
 	}
 	return nil
 }
+
+// recovering notes that the ledger was lost: an item that is not enrolled yet carries markers of ours that
+// nobody here wrote. What is enrolled within a day of that is recovered, whether it carries a marker or not.
+func (t *turn) recovering(p stock.Placement, item Item) error {
+	if p.Enrolled || p.Known != [stock.Slots]int64{} || !slices.ContainsFunc(item.Markers[:], func(m stock.Marker) bool {
+		return m.Ledger == t.e.ledgerID && m.Store == t.st.ID && m.Product == item.Ref.Object()
+	}) {
+		return nil
+	}
+	if since, err := t.recoveredAt(); err != nil || t.now.Sub(since) < time.Hour {
+		return err
+	}
+	return t.tx.SetValue("", valueRecovering, t.now.UTC().Format(time.RFC3339))
+}
+
+func (t *turn) recoveredAt() (time.Time, error) {
+	text, err := t.tx.Value("", valueRecovering)
+	if err != nil || text == "" {
+		return time.Time{}, err
+	}
+	return time.Parse(time.RFC3339, text)
+}
+
+// valueRecovering, of no store, is when a lost ledger was last noticed.
+const valueRecovering = "recovering"
 
 // carries tells whether the item still sells what it is bound to; an empty text means it does.
 func (t *turn) carries(p stock.Placement, item Item) (stock.Kind, error) {
@@ -341,7 +370,7 @@ func (t *turn) unbind(p stock.Placement, why string) error {
 	if err := t.tx.PutPool(pool); err != nil {
 		return err
 	}
-	return t.replan(pool, func(o *stock.Placement) { o.Fold() })
+	return t.replan(pool)
 }
 
 // save writes what a transition left and plans every store of the pool when the pool moved.
@@ -378,7 +407,7 @@ func (t *turn) save(pool stock.Pool, p stock.Placement, entries []stock.Entry) e
 	if err := t.tx.PutPool(pool); err != nil {
 		return err
 	}
-	return t.replan(pool, nil)
+	return t.replan(pool)
 }
 
 // enrolmentTold tells whether a row about this store's enrolment was written lately: one row stands for the
@@ -395,23 +424,20 @@ func (t *turn) enrolmentTold() (bool, error) {
 	return false, t.tx.SetValue(t.st.ID, name, t.now.UTC().Format(time.RFC3339))
 }
 
-// replan brings the plan of every placement of a pool up to date, after change was made to each.
-func (t *turn) replan(pool stock.Pool, change func(*stock.Placement)) error {
+// replan brings the plan of every placement of a pool up to date.
+func (t *turn) replan(pool stock.Pool) error {
 	all, err := t.tx.Placements(pool.ID)
 	if err != nil {
 		return err
 	}
 	for _, p := range all {
 		was := p.Todo
-		if change != nil {
-			change(&p)
-		}
 		before, planned := p.Contained+p.Counted+was, p.Enrolled && p.Blocked == "" && pool.Set
 		stock.Plan(pool, &p, t.e.policy(p.Store), t.now)
 		if planned {
 			t.e.drastic(p, before, t.now, t.st.ID)
 		}
-		if p.Todo == was && change == nil {
+		if p.Todo == was {
 			continue
 		}
 		if err := t.tx.PutPlacement(p); err != nil {

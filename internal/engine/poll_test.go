@@ -52,6 +52,23 @@ func TestASlowLedgerDoesNotMakePollsRare(t *testing.T) {
 	}
 }
 
+// A poll asks for the trash only when there is something to judge: every request counts against the share.
+func TestAQuietPollIsTwoRequests(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1, story{name: "calm"})
+	w.boot(oneLedger, ledger.NewMemory(), w.all())
+	w.run(start.Add(2 * time.Minute))
+	s := w.shops[0]
+	s.served = requests{}
+	for range 5 {
+		s.sell(firstObject, 1)
+		w.run(w.now.Add(time.Minute))
+	}
+	if s.served.trash > s.served.modified/4 || s.served.modified == 0 {
+		t.Fatalf("%+v", s.served)
+	}
+}
+
 // What a poll finds as it was is not written again, and neither does a scan write it or ask for it once more.
 func TestWhatIsKnownIsNotWrittenAgain(t *testing.T) {
 	t.Parallel()

@@ -366,7 +366,7 @@ func (t *turn) choose(id, units int64, why string) error {
 	if err := t.tx.Append(entry); err != nil {
 		return err
 	}
-	return t.replan(pool, func(p *stock.Placement) { p.Fold() })
+	return t.replan(pool)
 }
 
 // StoreState is what a lane knows of its store.

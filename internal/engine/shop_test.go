@@ -32,6 +32,8 @@ type shop struct {
 	// nobody read, left no evidence anywhere.
 	restoredAt, unreadFrom, ordersRead time.Time
 	served                             requests
+	// undone are the units per order that were given back before the restore, and are not any more.
+	undone map[int64]int64
 }
 
 // requests counts what a shop was asked.
@@ -104,6 +106,11 @@ func (s *shop) take(o *order, units int64) {
 func (s *shop) giveBack(o *order, units int64) {
 	o.modified = second(s.w.now)
 	s.w.meet("refund", s)
+	if again := min(units, s.undone[o.id]); again > 0 {
+		// Whether the same units are given back a second time, or the refund is only made again, nobody can know.
+		s.undone[o.id] -= again
+		s.w.unknowable[o.object] += again
+	}
 	s.w.after(s.w.between(0, 100*time.Millisecond), func() { s.take(o, -units) })
 }
 
@@ -139,6 +146,10 @@ func (s *shop) snapshot() {
 
 func (s *shop) restore() {
 	b := s.backup
+	s.undone = map[int64]int64{}
+	for id, o := range b.orders {
+		s.undone[id] = max(0, o.reduced-s.orders[id].reduced)
+	}
 	s.snapshot()
 	s.items, s.orders, s.backup = b.items, b.orders, nil
 	s.restoredAt, s.unreadFrom = s.w.now, s.ordersRead

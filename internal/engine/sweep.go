@@ -17,6 +17,9 @@ const sweepMargin = 2 * time.Second
 // evidenceSpan is how far back order lines are looked up when samples are judged.
 const evidenceSpan = time.Hour
 
+// recovery is how long after a lost ledger was noticed what is enrolled counts as recovered.
+const recovery = 24 * time.Hour
+
 // wantSamples names what should be read now to judge it, and when to look again if nothing should.
 func (l *lane) wantSamples(ctx context.Context, st Store, now time.Time) (refs []stock.Ref, next time.Time, err error) {
 	after := int64(0)
@@ -63,6 +66,16 @@ func (l *lane) sampleDue(p stock.Placement) time.Time {
 	return p.ReadAt.Add(stock.Apart + time.Second)
 }
 
+// judgeable tells whether a sweep late enough has looked at any sample.
+func (l *lane) judgeable() bool {
+	for _, kept := range l.samples {
+		if slices.ContainsFunc(kept, l.judged) {
+			return true
+		}
+	}
+	return false
+}
+
 // judged tells whether a sweep late enough has looked at the sample.
 func (l *lane) judged(s stock.Sample) bool {
 	return !l.sweptAt.Before(s.Window.To.Add(stock.Settle))
@@ -100,6 +113,10 @@ func (l *lane) sweepAndJudge(ctx context.Context, st Store) error {
 	}
 	if len(l.samples) == 0 {
 		return nil
+	}
+	if !l.judgeable() {
+		// Mostly the orders explained what was apart, and the samples are not needed any more.
+		return l.judge(ctx, st)
 	}
 	// An order can be made and trashed between two sweeps; it keeps its units.
 	if err := l.sweep(ctx, st, true); err != nil {
@@ -395,7 +412,15 @@ func (l *lane) judgeOne(t *turn, id int64) (kept []stock.Sample, ask bool, err e
 	if err != nil {
 		return nil, false, err
 	}
-	entries, done := stock.Judge(&pool, &p, clean, lines, t.st.Policy, func() (bool, bool) {
+	pol := t.st.Policy
+	if !p.Enrolled {
+		lost, err := t.recoveredAt()
+		if err != nil {
+			return nil, false, err
+		}
+		pol.Recovering = t.now.Sub(lost) < recovery
+	}
+	entries, done := stock.Judge(&pool, &p, clean, lines, pol, func() (bool, bool) {
 		same, asked := l.verified[id]
 		ask = ask || !asked
 		return same, asked

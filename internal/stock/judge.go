@@ -200,18 +200,22 @@ func enrol(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, k Kind,
 		p.Counted = s.Taken - p.Taken
 	}
 	entries := append([]Entry{e}, p.moved(Ordered, p.recount(pool, pol), "since the baseline")...)
-	if unknown && !newest.IsZero() {
-		entries = append(entries, p.recovered(newest, lines)...)
+	switch {
+	case unknown && !newest.IsZero():
+		entries = append(entries, p.recovered(newest.Add(-recoveryGuard), lines)...)
+	case unknown && pol.Recovering && !pol.Master:
+		// Nothing was ever pushed here, and what was sold here may have reached no other store.
+		entries = append(entries, p.recovered(time.Time{}, lines)...)
 	}
 	return entries
 }
 
 // recovered writes a row after a lost ledger where an order is so new that it may not have reached the other
 // stores before the ledger was lost: equal numbers prove nothing then.
-func (p *Placement) recovered(newest time.Time, lines []Line) []Entry {
+func (p *Placement) recovered(since time.Time, lines []Line) []Entry {
 	units := int64(0)
 	for _, l := range lines {
-		units += l.since(newest.Add(-recoveryGuard))
+		units += l.since(since)
 	}
 	if units == 0 {
 		return nil
@@ -291,7 +295,7 @@ func decide(pool *Pool, p *Placement, samples []Sample, lines []Line, pol Policy
 // before plus its units: exactly this quantity.
 func (p *Placement) landed(quantity int64, in AttemptState) (Attempt, bool) {
 	for _, t := range p.Attempts {
-		if t.State == in && t.Base+t.Units == quantity {
+		if t.State == in && !t.Answered && t.Base+t.Units == quantity {
 			return t, true
 		}
 	}

@@ -380,6 +380,98 @@ func TestAPushHeldUpInTheShopLandsOverEverythingSince(t *testing.T) {
 	})
 }
 
+func TestAHeldUpPushIsRecognisedInQuietToo(t *testing.T) {
+	t.Parallel()
+	s := master(t, 20)
+	s.lift(5)
+	s.unanswered()
+	s.quantity -= 3
+	s.order(1, 3)
+	s.quantity = 25
+	s.one(s.prove(), stock.Lost, true)
+	s.settle()
+	s.wants(22, 22)
+}
+
+// Orders that were behind the quantity when an unanswered push showed itself catch up while it is judged.
+func TestOrdersCloseTheGapWhileAPushIsJudged(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		edit, order, parted int64
+	}{
+		"the sale that was read": {-3, 3, 0},
+		"that and another":       {-3, 4, 0},
+		"another beside an edit": {6, 2, 6},
+		"a refund that was read": {2, -2, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := master(t, 20)
+			s.order(9, 4)
+			s.quantity -= 4
+			s.read()
+			s.quantity += c.edit
+			s.read()
+			s.lift(20)
+			a := s.unanswered()
+			s.write(a)
+			s.quantity = 20 - 4 + a.Units - c.order + c.parted
+			if c.order < 0 {
+				s.order(9, 4+c.order)
+			} else {
+				s.order(1, c.order)
+			}
+			if e := s.one(s.once(), stock.Arrived, false); e.Attempt != a.ID {
+				t.Fatalf("entry %+v", e)
+			}
+			s.read()
+			if s.p.Parted() != c.parted {
+				t.Fatalf("apart by %+d, want %+d", s.p.Parted(), c.parted)
+			}
+		})
+	}
+}
+
+func TestAnAnsweredPushDoesNotLandLater(t *testing.T) {
+	t.Parallel()
+	s := master(t, 20)
+	s.lift(5)
+	a := s.send()
+	s.answer(a)          // without its marker
+	s.quantity = a.Units // an edit to what a push held up since the shelf was empty would have written
+	s.one(s.prove(), stock.Unclear, true)
+}
+
+func TestAnOlderPushThatLandsInTheSlotOfANewerOneHidesIt(t *testing.T) {
+	t.Parallel()
+	s := master(t, 20)
+	s.lift(3)
+	first := s.send()
+	var newest stock.Attempt
+	for range stock.Slots {
+		newest = s.send()
+	}
+	if newest.Slot != first.Slot {
+		t.Fatalf("slots %d and %d", first.Slot, newest.Slot)
+	}
+	s.write(newest)
+	s.mark(first)
+	s.write(first)
+	s.read()
+	s.pool.Units += 3
+	for range 2 {
+		s.prove()
+	}
+	if s.quantity != 26 || s.p.Contained != 26 || s.p.Todo != 0 {
+		t.Fatalf("placement %+v; history %v", s.p, s.log)
+	}
+	for _, e := range s.log {
+		if e.Kind == stock.Edited {
+			t.Fatalf("nobody edited: %+v", e)
+		}
+	}
+}
+
 func TestAVoidOrOverwrittenPushThatLandsAfterAllIsCounted(t *testing.T) {
 	t.Parallel()
 	t.Run("void", func(t *testing.T) {
@@ -540,6 +632,24 @@ func TestPushesBeforeTheAccountsAgreedExplainNothing(t *testing.T) {
 		s.read() // at one
 		s.quantity += 2
 		s.one(s.prove(), kind, kind == stock.Lost)
+	}
+}
+
+// A sale that was read before its order was swept can hide a loss of the same size for one reading.
+func TestAccountsThatAgreeByChanceForgetNothing(t *testing.T) {
+	t.Parallel()
+	s := master(t, 20)
+	s.lift(5)
+	s.push()
+	s.order(7, 2) // the push overwrote it
+	s.read()
+	s.pass(3 * time.Minute)
+	s.quantity -= 2
+	s.read()
+	s.order(8, 2)
+	e := s.one(s.prove(), stock.Lost, true)
+	if e.Units != 2 || !strings.Contains(e.Evidence, "order 7") {
+		t.Fatalf("entry %+v", e)
 	}
 }
 
@@ -940,6 +1050,32 @@ func TestABaselineKnowsOnlyMarkersOfOurOwn(t *testing.T) {
 		s.none(s.read())
 		if s.p.Restored || s.p.Known != [stock.Slots]int64{} {
 			t.Errorf("%s marker: known %v, the shop looks restored: %v", name, s.p.Known, s.p.Restored)
+		}
+	}
+}
+
+// What a shop sold while the ledger was lost may have reached no other, also where nothing was ever pushed to it.
+func TestALostLedgerIsToldWhereNothingWasPushed(t *testing.T) {
+	t.Parallel()
+	m := master(t, 20)
+	for name, c := range map[string]struct {
+		pol  stock.Policy
+		row  bool
+		sold int64
+	}{
+		"sold":          {stock.Policy{Recovering: true}, true, 5},
+		"nothing sold":  {stock.Policy{Recovering: true}, false, 0},
+		"a new store":   {stock.Policy{}, false, 5},
+		"as the master": {stock.Policy{Recovering: true, Master: true}, false, 5},
+	} {
+		s := newShelf(t, m.pool, "fr", c.pol, 20)
+		if c.sold > 0 {
+			s.order(1, c.sold)
+		}
+		entries := s.enrol()
+		s.one(entries, stock.Baselined, false)
+		if (len(entries) == 2) != c.row || (c.row && s.one(entries, stock.Recovered, true).Units != c.sold) {
+			t.Errorf("%s: %+v", name, entries)
 		}
 	}
 }

@@ -42,9 +42,11 @@ func (p *Placement) merge(pool *Pool, r Reading, ledger string, pol Policy, now 
 		p.Quantity = r.Quantity
 	}
 	switch {
+	case p.Parted() == 0 && !p.PartedSince.IsZero():
+		// Once may be chance: a sale just read, whose order was not swept yet, beside a loss of the same size.
+		p.PartedSince = time.Time{}
 	case p.Parted() == 0:
 		// The accounts agree, so nothing older can have been lost.
-		p.PartedSince = time.Time{}
 		p.Pushes = slices.DeleteFunc(p.Pushes, func(m PushMark) bool { return r.Window.From.Sub(m.To) > agreedMemory })
 	case p.PartedSince.IsZero():
 		p.PartedSince = now
@@ -72,6 +74,7 @@ func (p *Placement) inspect(r Reading, ledger string) (fresh, older bool) {
 			p.Attempts[i].State, p.Attempts[i].Base = Seen, r.Quantity
 			fresh = true
 			p.Known[slot] = id
+			p.overwrite(slot, id)
 		case i >= 0:
 		case id != p.Known[slot]:
 			older = true
@@ -91,7 +94,13 @@ func (p *Placement) attemptOf(m Marker, ledger string) int64 {
 
 // Order takes in that the units held by the shop's orders grew by delta (a sale is positive).
 func Order(pool *Pool, p *Placement, delta int64, pol Policy, evidence string) []Entry {
+	gap := p.Parted()
 	p.Taken += delta
+	if p.Undecided {
+		// The quantity stands still until it is decided. What orders move meanwhile may close the gap that was
+		// between the accounts before, and opens none.
+		p.Quantity -= p.Parted() - min(max(p.Parted(), min(gap, 0)), max(gap, 0))
+	}
 	return p.moved(Ordered, p.recount(pool, pol), evidence)
 }
 
@@ -122,14 +131,20 @@ func Begin(p *Placement, id int64, now time.Time) Attempt {
 			slot, best = s, rank
 		}
 	}
-	for i := range p.Attempts {
-		if p.Attempts[i].Slot == slot && p.Attempts[i].State == Open {
-			p.Attempts[i].State = Overwritten
-		}
-	}
+	p.overwrite(slot, id)
 	t := Attempt{ID: id, Units: p.Todo, Slot: slot, State: Open, SentAt: now}
 	p.Attempts = append(p.Attempts, t)
 	return t
+}
+
+// overwrite notes that another attempt's marker takes the slot: those still open there may have come and gone
+// unseen, and are known by their size only.
+func (p *Placement) overwrite(slot int, by int64) {
+	for i := range p.Attempts {
+		if t := &p.Attempts[i]; t.Slot == slot && t.ID != by && t.State == Open {
+			t.State = Overwritten
+		}
+	}
 }
 
 // forget drops what is too old to matter, so that a shop that is down for weeks does not fill the ledger.
@@ -159,7 +174,7 @@ func Answered(pool *Pool, p *Placement, id int64, r Reading, modified time.Time,
 	t := p.Attempts[i]
 	if p.attemptOf(r.Markers[t.Slot], ledger) != id {
 		// The answer does not carry our marker: something in the shop dropped it, so it proves nothing.
-		p.Attempts[i].State = Seen
+		p.Attempts[i].State, p.Attempts[i].Answered = Seen, true
 		p.Undecided, p.UnansweredAt = true, now
 		return p.moved(Read, p.recount(pool, pol), "")
 	}

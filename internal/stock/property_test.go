@@ -176,12 +176,6 @@ func (w *world) actions() map[string]func(*rapid.T) {
 				s.half = s.half[1:]
 			}
 		}),
-		"fold": w.each(func(s *modelShop) {
-			if !s.p.Restless() {
-				s.p.Fold()
-				s.samples = nil
-			}
-		}),
 		"": func(*rapid.T) {
 			for _, s := range w.shops {
 				s.check("after a step")

@@ -79,7 +79,7 @@ const (
 	Open AttemptState = "open"
 	// Seen: its marker was seen; whether its quantity arrived is undecided.
 	Seen AttemptState = "seen"
-	// Overwritten: still open, but its slot was given to a newer attempt.
+	// Overwritten: still open, but its slot was given to a newer attempt, or an older one landed in it.
 	Overwritten AttemptState = "overwritten"
 	// Void: judged not to have arrived; a later jump of exactly its size is it arriving after all.
 	Void AttemptState = "void"
@@ -95,6 +95,8 @@ type Attempt struct {
 	// Base is the quantity in the reading that first showed the marker: most likely the one its request read,
 	// so that it lands as Base + Units, over everything that happened in between.
 	Base int64 `json:"base,omitempty"`
+	// Answered: the shop answered, but its answer lacked the marker. Such a request is over; it lands no more.
+	Answered bool `json:"answered,omitempty"`
 }
 
 // PushMark remembers an answered push as evidence: a sale that WooCommerce overwrote lies between From and To,
@@ -205,6 +207,8 @@ type Policy struct {
 	Revert bool
 	// OrdersUnreadable: the key may not read orders, so c = o and nothing can be proved.
 	OrdersUnreadable bool
+	// Recovering: the ledger was lost a short while ago, as markers of ours in some store tell.
+	Recovering bool
 }
 
 // Wanted is f(L): what the store should show, in units.
@@ -311,14 +315,6 @@ func (p *Placement) recount(pool *Pool, pol Policy) int64 {
 	}
 	pool.Units += delta
 	return delta
-}
-
-// Fold moves what is counted into the contained part. Neither the pool nor what is to do changes; the
-// accounts start again from zero.
-func (p *Placement) Fold() {
-	p.Contained += p.Counted
-	p.Baseline -= p.Counted
-	p.Counted = 0
 }
 
 // Disenroll forgets the baseline: the accounts will be set from the next clean sample, and the pool stays.

@@ -135,25 +135,6 @@ func TestRestlessAndPending(t *testing.T) {
 	}
 }
 
-func TestFoldMovesNeitherPoolNorPlan(t *testing.T) {
-	t.Parallel()
-	s := master(t, 20)
-	s.sell(1, 3)
-	s.quantity += 5 // a restock by hand: the accounts are apart
-	s.read()
-	s.lift(4)
-	pool, todo, parted := s.pool.Units, s.p.Todo, s.p.Parted()
-	s.p.Fold()
-	s.check("fold")
-	if s.pool.Units != pool || s.p.Todo != todo || s.p.Parted() != parted || s.p.Counted != 0 {
-		t.Fatalf("fold left pool %d, to do %+d, parted %+d, counted %+d; want %d, %+d, %+d, 0", s.pool.Units, s.p.Todo, s.p.Parted(), s.p.Counted, pool, todo, parted)
-	}
-	s.sell(2, 1)
-	if s.pool.Units != pool-1 {
-		t.Fatalf("after a fold a sale of 1 took the pool from %d to %d", pool, s.pool.Units)
-	}
-}
-
 func TestDisenrollKeepsThePoolAndForgetsTheRest(t *testing.T) {
 	t.Parallel()
 	s := master(t, 20)

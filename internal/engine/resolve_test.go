@@ -1,0 +1,43 @@
+package engine_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"stocksync.dev/stocksync/internal/ledger"
+	"stocksync.dev/stocksync/internal/stock"
+)
+
+// A person may choose the number while an edit is being proved: what was read before still means the same.
+func TestANumberChosenWhileAnEditIsProvedLeavesTheEditAsItIs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1, story{name: "calm"})
+	b := ledger.NewMemory()
+	a := w.boot(oneLedger, b, w.all())
+	w.run(start.Add(70 * time.Second))
+	s := w.shops[0]
+	s.sell(firstObject, 4)
+	w.run(w.now.Add(time.Minute))
+	s.edit(firstObject, s.items[firstObject].quantity+6)
+	for s.served = (requests{}); s.served.read == 0; {
+		w.run(w.now.Add(time.Second))
+	}
+	w.run(w.now.Add(2 * time.Second)) // the second reading is answered, and no orders were read since
+	if err := a.engine.Resolve(context.Background(), s.items[firstObject].sku, 16); err != nil {
+		t.Fatal(err)
+	}
+	w.run(w.now.Add(2 * time.Minute))
+	rows, err := b.History(t.Context(), 1, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rows {
+		if r.Kind == stock.Edited && r.Units != 6 {
+			t.Errorf("an edit of %+d where 6 were added", r.Units)
+		}
+	}
+	if got := poolUnits(t, a); got != 22 {
+		t.Errorf("the pool says %d, want the 16 chosen and the 6 added", got)
+	}
+}
