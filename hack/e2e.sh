@@ -37,4 +37,4 @@ if [[ -z $E2E_AUDIT_LOG ]]; then
   echo "left out: TestSettledWritesNothing, because this cluster's audit log cannot be read"
   set -- -skip TestSettledWritesNothing "$@"
 fi
-go test -tags e2e -count=1 -timeout 10m "$@" ./test/e2e
+go test -tags e2e -count=1 -timeout 30m "$@" ./test/e2e

@@ -88,7 +88,7 @@ func (w *world) report() {
 				Mismatches: []agentapi.Mismatch{{SKU: "TSHIRT-M", Shown: 9, Wanted: 6, SinceSeconds: 300}}},
 		},
 		LastAudit: &agentapi.Run{ID: 7, Request: agentapi.RunRequest{Kind: agentapi.KindAudit}, State: agentapi.Succeeded, StartedAt: *ago(time.Hour),
-			FinishedAt: ago(59 * time.Minute), Message: "32 items agree"},
+			FinishedAt: ago(59 * time.Minute), Message: "32 compared, all as they should be"},
 	})
 }
 
@@ -140,12 +140,13 @@ func TestReading(t *testing.T) {
 	w.agent.says("GET /v1/backlog?after=1&limit=1000", []agentapi.BacklogItem{})
 	w.agent.says("GET /v1/breaker", nil)
 	w.agent.says("GET /v1/runs", []agentapi.Run{{ID: 7, Request: agentapi.RunRequest{Kind: agentapi.KindAudit}, State: agentapi.Succeeded,
-		StartedAt: *ago(time.Hour), FinishedAt: ago(59 * time.Minute), Done: 32, Total: 32, Message: "32 items agree"}})
+		StartedAt: *ago(time.Hour), FinishedAt: ago(59 * time.Minute), Done: 32, Total: 32, Message: "32 compared, all as they should be"}})
 	w.transcript("reading", "ping", "ping hq", "history TSHIRT-M", "events", "conflicts", "backlog", "breaker", "runs", "conflicts list -o json",
 		"backlog -o yaml")
 
-	w.agent.says("GET /v1/breaker", agentapi.Breaker{TripID: "t-4711", Since: *ago(time.Minute), Zeroed: 180, Of: 200, Store: "hq",
-		Message: "180 of 200 SKUs would become 0"})
+	w.agent.says("GET /v1/breaker", agentapi.Breaker{TripID: "3f0a9c4d21be", Since: *ago(time.Minute), Zeroed: 180, Of: 200, Store: "hq",
+		Message: "a change at store hq would bring 180 of 200 SKUs to zero and multiply 0 by 10 or more: nothing is written to any store, and sales go on being counted. " +
+			"Undo the change in the shop if it is wrong; then, or if it is right, approve trip 3f0a9c4d21be"})
 	w.transcript("breaker", "breaker -t emea")
 }
 
@@ -181,7 +182,7 @@ func TestWriting(t *testing.T) {
 	}
 	w.transcript("writing", "conflicts resolve TSHIRT-M 7", "conflicts resolve TSHIRT-M --from-master", "conflicts resolve TSHIRT-M --from-store fr",
 		"conflicts resolve -- TSHIRT-M -2", "conflicts dismiss 50 51", "conflicts rescan fr", "backlog retry", "backlog accept fr TSHIRT-M TSHIRT-L --yes",
-		"history prune --older-than-days 30", "forget fr --yes", "breaker approve t-4711", "conflicts dismiss 50 51 -o json")
+		"history prune --older-than-days 30", "forget fr --yes", "breaker approve 3f0a9c4d21be", "conflicts dismiss 50 51 -o json")
 	wantAsked(t, w.agent,
 		`POST /v1/conflicts/resolve {"sku":"TSHIRT-M","units":7}`,
 		`POST /v1/conflicts/resolve {"sku":"TSHIRT-M","store":"hq"}`,
@@ -193,7 +194,7 @@ func TestWriting(t *testing.T) {
 		`POST /v1/backlog/accept {"store":"fr","skus":["TSHIRT-M","TSHIRT-L"],"confirm":true}`,
 		`POST /v1/history/prune {"olderThanDays":30}`,
 		`POST /v1/forget {"store":"fr","confirm":true}`,
-		`POST /v1/breaker/approve {"tripID":"t-4711"}`,
+		`POST /v1/breaker/approve {"tripID":"3f0a9c4d21be"}`,
 		`POST /v1/conflicts/dismiss {"ids":[50,51]}`)
 }
 
@@ -218,17 +219,17 @@ func TestRuns(t *testing.T) {
 	half.Sequence, half.Done, half.RemainingSeconds = 2, 16, 60
 	half.Stores = []agentapi.RunStore{{StoreID: "hq", Done: 16, Total: 16}, {StoreID: "fr", Done: 0, Total: 16}}
 	end := half
-	end.Sequence, end.State, end.Done, end.FinishedAt, end.Message = 3, agentapi.Succeeded, 32, ago(time.Minute), "1 difference was written"
+	end.Sequence, end.State, end.Done, end.FinishedAt, end.Message = 3, agentapi.Succeeded, 32, ago(time.Minute), "1 of 32 differed, 1 were put right"
 	end.Stores = []agentapi.RunStore{{StoreID: "hq", Done: 16, Total: 16, Requests: 1}, {StoreID: "fr", Done: 16, Total: 16, Differing: 1, Written: 1, Requests: 2}}
 	w.agent.says("POST /v1/runs", run)
 	script := func() { w.agent.says("GET /v1/runs/8", []any{half, end}) }
 	script()
 	w.transcript("reconcile", "reconcile --sku TSHIRT-M --store fr")
 
-	finding := agentapi.Finding{ID: 1, Class: agentapi.QuantityDiffers, Store: "fr", SKU: "TSHIRT-M", Shown: "9", Wanted: "6", Units: 3,
-		Message: "the shop shows 3 units too many; `reconcile` mends it"}
+	finding := agentapi.Finding{ID: 1, Class: agentapi.QuantityDiffers, Store: "fr", SKU: "TSHIRT-M", Shown: "9", Wanted: "6", Units: -3,
+		Message: "shows 9 and should show 6"}
 	audit := end
-	audit.Request, audit.State, audit.Message = agentapi.RunRequest{Kind: agentapi.KindAudit}, agentapi.NeedsAttention, "1 of 32 items differs"
+	audit.Request, audit.State, audit.Message = agentapi.RunRequest{Kind: agentapi.KindAudit}, agentapi.NeedsAttention, "32 compared: 1 Quantity"
 	audit.Stores = []agentapi.RunStore{{StoreID: "hq", Done: 16, Total: 16, Requests: 1}, {StoreID: "fr", Done: 16, Total: 16, Differing: 1, Requests: 2}}
 	audit.Counts = map[agentapi.FindingClass]int{agentapi.QuantityDiffers: 1}
 	w.agent.says("POST /v1/runs", audit)
@@ -238,7 +239,7 @@ func TestRuns(t *testing.T) {
 	w.agent.says("GET /v1/runs/8", audit)
 	w.agent.took()
 	out := w.run("audit", "--run", "8", "-o", "csv")
-	if !strings.Contains(out, "Quantity,fr,TSHIRT-M,9,6,3,") {
+	if !strings.Contains(out, "Quantity,fr,TSHIRT-M,9,6,-3,") {
 		t.Errorf("an earlier audit is not shown again:\n%s", out)
 	}
 	wantAsked(t, w.agent, "GET /v1/runs/8", "GET /v1/runs/8/findings?limit=1000", "GET /v1/runs/8/findings?after=1&limit=1000")
@@ -267,7 +268,7 @@ func TestErrors(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.agent.says("GET /v1/status", agentapi.Status{})
-	w.agent.says("GET /v1/ping", answer{404, "no store of the topology has the id paris; it has hq, fr and it"})
+	w.agent.says("GET /v1/ping", answer{404, `there is no store "paris": the stores are fr, hq, it`})
 	w.agent.says("GET /v1/breaker", answer{401, "a bearer token is needed"})
 	w.agent.says("GET /v1/runs", answer{404, "404 page not found"})
 	w.transcript("error_no_such_store", "ping paris")

@@ -44,7 +44,7 @@ writes, by strategy:
   DryRun           nothing; it only tells
   Reset            the master's numbers everywhere: every SKU's stock becomes what the master shows
 
-The exit code is 2 when something needs a person, 1 when the run failed or was cancelled.`,
+The exit code is 2 when something needs a person, 3 when somebody cancelled the run, 1 when it failed.`,
 		Args:              noMore,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -87,7 +87,7 @@ func (t *tool) audit() *cobra.Command {
 		Long: `Compares quantity, status, backorders, low stock amount and management mode of every SKU. Beside table, json and
 yaml the findings come as csv and as junit, for pipelines.
 
-The exit code is 2 when something was found, 1 when the audit failed or was cancelled.`,
+The exit code is 2 when something was found, 3 when somebody cancelled the audit, 1 when it failed.`,
 		Args:              noMore,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {

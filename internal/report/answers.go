@@ -217,13 +217,7 @@ func (p Printer) Breaker(b *agentapi.Breaker) error {
 }
 
 func (p Printer) breaker(out *Page, b agentapi.Breaker) {
-	from := ""
-	if b.Store != "" {
-		from = " from " + b.Store
-	}
-	out.Line("The circuit breaker has tripped at %s: a change%s would zero %d and multiply %d of %d SKUs. Nothing is written until it is approved.",
-		moment(b.Since), from, b.Zeroed, b.Multiplied, b.Of)
-	out.Line("%s", b.Message)
+	out.Line("The circuit breaker tripped at %s: %s.", moment(b.Since), b.Message)
 	out.Line("`%s breaker approve %s` lets it through.", p.Command, b.TripID)
 }
 

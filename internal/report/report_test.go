@@ -37,7 +37,7 @@ func TestTables(t *testing.T) {
 		p.Status(agentapi.Status{AgentVersion: "1", ConfigError: "document 2: x", Now: at, StartedAt: at.Add(-3 * time.Hour), Stores: []agentapi.StoreStatus{{
 			StoreID: "fr", Mode: "Sync", LagSeconds: 4, InSync: agentapi.Condition{Status: "False", Reason: "SKUsStopped", Message: "1 SKU is stopped"},
 			Mismatches: []agentapi.Mismatch{{SKU: "A", Shown: 5, Wanted: 7}},
-		}}, Breaker: &agentapi.Breaker{TripID: "t-9", Since: at, Zeroed: 40, Of: 50, Store: "fr", Message: "look at fr"}}),
+		}}, Breaker: &agentapi.Breaker{TripID: "t-9", Since: at, Zeroed: 40, Of: 50, Store: "fr", Message: "a change at store fr would bring 40 SKUs to zero"}}),
 		p.Events([]agentapi.Entry{{Level: "Warning", Code: "SaleLost", Store: "fr", SKU: "A\x1b[31m", Delta: -2, Evidence: "order 7", Cause: "a push", At: at}}, true),
 		p.Backlog(list[agentapi.BacklogItem](nil, agentapi.BacklogItem{Store: "fr", SKU: "A", Shown: 1, Wanted: 3, Since: at, Note: "next"})),
 		p.Backlog(list[agentapi.BacklogItem](nil)),
@@ -54,7 +54,7 @@ func TestTables(t *testing.T) {
 		"4   2026-11-21 12:00:00  -      A    Feed  +5", "agent conflicts resolve SKU UNITS", "No conflicts are open.",
 		"A: 7 units.", "Nothing is written until `agent conflicts resolve A UNITS`", "not enrolled yet", "Ordered  -1     -1     5",
 		"up 3h", "Configuration not in use: document 2: x", "fr: InSync is False (SKUsStopped): 1 SKU is stopped", "fr: A shows 5 and should show 7",
-		"a change from fr would zero 40 and multiply 0 of 50 SKUs", "agent breaker approve t-9",
+		"The circuit breaker tripped at 2026-11-21 12:00:00: a change at store fr would bring 40 SKUs to zero.", "agent breaker approve t-9",
 		"Warning  SaleLost                  fr                A\ufffd[31m", "order 7; a push", "fr     A    1      3            2026-11-21 12:00:00  next",
 		"Nothing waits", "fr     TLS    PlainHTTP  0ms   give it TLS", "has not tripped", "3   Audit  -         Succeeded", "2 conflicts closed.",
 	} {
