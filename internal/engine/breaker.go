@@ -94,7 +94,11 @@ func (e *Engine) ApproveTrip(ctx context.Context, id string) error {
 // drastic notes that a placement, planned to show so much before, is planned anew, within the transaction that
 // does so: no lane can write it before it is known here. A restart forgets what was noted.
 func (e *Engine) drastic(p stock.Placement, before int64, now time.Time, cause string) {
-	kind := stock.DrasticChange(before, p.Contained+p.Counted+p.Todo)
+	after := p.Contained + p.Counted + p.Todo
+	if p.Shelf.Todo[stock.Management] == stock.No {
+		after = 0 // the shop is about to forget its quantity
+	}
+	kind := stock.DrasticChange(before, after)
 	if kind == stock.Ordinary {
 		return
 	}

@@ -89,12 +89,14 @@ type OrderPage struct {
 	Window stock.Window
 }
 
-// Push is one relative write.
+// Push is one write: a relative quantity with its marker, fields beside it, or both. A marker without an attempt
+// stands for no quantity; without fields too it is an empty update, which makes the store derive the status again.
 type Push struct {
 	Ref    stock.Ref
 	Units  int64
 	Slot   int
 	Marker stock.Marker
+	Fields stock.Values
 }
 
 // Result is the outcome of one push.

@@ -100,11 +100,13 @@ type turn struct {
 	tx  Tx
 	st  Store
 	now time.Time
-	out *effects
+	// skew is how far the store's clock is ahead of ours.
+	skew time.Duration
+	out  *effects
 }
 
 func (l *lane) turn(tx Tx, st Store, out *effects) *turn {
-	return &turn{e: l.e, tx: tx, st: st, now: l.e.clock.Now(), out: out}
+	return &turn{e: l.e, tx: tx, st: st, now: l.e.clock.Now(), skew: l.skew(), out: out}
 }
 
 // item binds, merges and samples one row.
@@ -132,6 +134,7 @@ func (t *turn) item(item Item, w stock.Window) error {
 	}
 	before := p
 	var entries []stock.Entry
+	readAt := p.ReadAt
 	block := func(k stock.Kind, units int64, why string, conflict bool) {
 		if p.Blocked == string(k) {
 			return
@@ -156,6 +159,9 @@ func (t *turn) item(item Item, w stock.Window) error {
 		entries = append(entries, stock.Merge(&pool, &p, stock.Reading{Quantity: item.Quantity, Markers: item.Markers, Window: w}, t.e.ledgerID, t.st.Policy, t.now)...)
 		t.sample(before, p, item, w)
 	}
+	if wrong == "" {
+		entries = append(entries, t.fields(&pool, &p, item, readAt)...)
+	}
 	p.ReadAt = t.now
 	if bound && len(entries) == 0 && t.known(pool, before, p) {
 		return nil
@@ -170,7 +176,7 @@ func (t *turn) known(pool stock.Pool, before, p stock.Placement) bool {
 		return false
 	}
 	stock.Plan(pool, &p, t.st.Policy, t.now)
-	before.ReadAt = p.ReadAt
+	before.ReadAt, before.Shelf.Modified = p.ReadAt, p.Shelf.Modified
 	return reflect.DeepEqual(before, p)
 }
 
@@ -260,7 +266,9 @@ func (t *turn) carries(p stock.Placement, item Item) (stock.Kind, error) {
 		case pool == p.Pool:
 			found = true
 		case pool != 0 && item.Managed == Shared:
-			return stock.Structure, nil
+			if ok, err := t.absorb(pool, p.Pool); !ok {
+				return stock.Structure, err
+			}
 		case pool == 0 && item.Managed == Shared && t.st.Policy.Master:
 			if err := t.tx.Alias(key, p.Pool); err != nil {
 				return "", err
@@ -281,7 +289,7 @@ func (t *turn) bind(item Item) (stock.Placement, bool, error) {
 	id := int64(0)
 	for _, s := range item.SKUs {
 		key := stock.KeyOf(s)
-		if key == "" || item.Managed == Unmanaged || (t.st.Excluded != nil && t.st.Excluded(key)) {
+		if key == "" || (item.Managed == Unmanaged && item.StockStatus == "") || (t.st.Excluded != nil && t.st.Excluded(key)) {
 			continue
 		}
 		pool, err := t.tx.PoolOf(key)
@@ -290,6 +298,15 @@ func (t *turn) bind(item Item) (stock.Placement, bool, error) {
 		}
 		if sku == "" || (id == 0 && pool != 0) {
 			sku = s
+		}
+		if pool != 0 && id != 0 && pool != id && item.Managed == Shared {
+			ok, err := t.absorb(pool, id)
+			if err != nil {
+				return stock.Placement{}, false, err
+			}
+			if ok {
+				pool = id
+			}
 		}
 		if pool != 0 && id != 0 && pool != id {
 			return stock.Placement{}, false, t.once(stock.Placement{Store: t.st.ID, Pool: id, SKU: sku}, stock.Structure, item.Ref, "SKUs that hold stock of their own elsewhere share one here")
@@ -309,9 +326,24 @@ func (t *turn) bind(item Item) (stock.Placement, bool, error) {
 		t.out.listed = true
 	}
 	p := stock.Placement{Store: t.st.ID, Pool: id, Ref: item.Ref, SKU: sku, Shown: item.Quantity, ReadAt: t.now}
+	if item.Managed == Unmanaged {
+		// What shares its stock with others elsewhere cannot get it for itself here.
+		of, err := t.tx.Keys(id)
+		if err != nil || len(of) > 1 {
+			return p, false, err
+		}
+		p.Blocked = string(stock.Unmanaged)
+	}
 	old, taken, err := t.tx.Placement(t.st.ID, id)
 	if err != nil || !taken {
 		return p, err == nil, err
+	}
+	switch {
+	case item.Managed == Unmanaged:
+		// It holds no stock, so it disputes nobody's place.
+		return p, false, nil
+	case old.Blocked == string(stock.Unmanaged) && !counted(old):
+		return p, true, t.unbind(old, fmt.Sprintf("product %d holds the stock of the SKU", item.Ref.Object()))
 	}
 	if old.Ref.Product == item.Ref.Product {
 		// The stock moved between a variation and its parent, or both hold some.
@@ -401,7 +433,7 @@ func (t *turn) save(pool stock.Pool, p stock.Placement, entries []stock.Entry) e
 	if err := t.tx.PutPlacement(p); err != nil {
 		return err
 	}
-	if was.Units == pool.Units && was.Set == pool.Set && was.Stopped == pool.Stopped && len(was.Edits) == len(pool.Edits) {
+	if was.Units == pool.Units && was.Set == pool.Set && was.Stopped == pool.Stopped && len(was.Edits) == len(pool.Edits) && was.Registers == pool.Registers {
 		return nil
 	}
 	if err := t.tx.PutPool(pool); err != nil {
@@ -431,19 +463,19 @@ func (t *turn) replan(pool stock.Pool) error {
 		return err
 	}
 	for _, p := range all {
-		was := p.Todo
-		before, planned := p.Contained+p.Counted+was, p.Enrolled && p.Blocked == "" && pool.Set
+		was := planOf(p)
+		before, planned := p.Contained+p.Counted+p.Todo, p.Enrolled && p.Blocked == "" && pool.Set
 		stock.Plan(pool, &p, t.e.policy(p.Store), t.now)
 		if planned {
 			t.e.drastic(p, before, t.now, t.st.ID)
 		}
-		if p.Todo == was {
+		if planOf(p) == was {
 			continue
 		}
 		if err := t.tx.PutPlacement(p); err != nil {
 			return err
 		}
-		if p.Todo != 0 {
+		if p.Todo != 0 || p.Shelf.Due() {
 			t.out.wake[p.Store] = true
 		}
 	}

@@ -20,11 +20,7 @@ func (l *lane) push(ctx context.Context, st Store) (pushed bool, until time.Time
 	var pushes []Push
 	var pools []int64
 	now := l.e.clock.Now()
-	var due []stock.Placement
-	err = l.e.ledger.View(ctx, func(tx Tx) (err error) {
-		due, err = tx.Due(st.ID, BatchSize)
-		return err
-	})
+	due, err := l.due(ctx, st)
 	if err != nil || len(due) == 0 {
 		return false, time.Time{}, err
 	}
@@ -43,20 +39,31 @@ func (l *lane) push(ctx context.Context, st Store) (pushed bool, until time.Time
 			if err != nil {
 				return err
 			}
-			if !bound || !stock.MayPush(pool, p) {
+			if !bound {
 				continue
 			}
-			id, err := tx.NextAttempt()
-			if err != nil {
-				return err
+			fields := fieldsDue(pool, &p, st, now)
+			units, numbered := unitsDue(pool, p, fields, st)
+			if !numbered && !p.Shelf.Due() {
+				continue
 			}
-			a := stock.Begin(&p, id, now)
+			push, a := Push{Ref: p.Ref, Fields: fields}, stock.Attempt{}
+			if numbered {
+				id, err := tx.NextAttempt()
+				if err != nil {
+					return err
+				}
+				todo := p.Todo
+				p.Todo = units
+				a = stock.Begin(&p, id, now)
+				p.Todo = todo
+				push.Units, push.Slot = a.Units, a.Slot
+				push.Marker = stock.Marker{Ledger: l.e.ledgerID, Pool: p.Pool, Store: st.ID, Product: p.Ref.Object(), Attempt: id, At: now}
+			}
 			if err := tx.PutPlacement(p); err != nil {
 				return err
 			}
-			m := stock.Marker{Ledger: l.e.ledgerID, Pool: p.Pool, Store: st.ID, Product: p.Ref.Object(), Attempt: id, At: now}
-			sent, pools = append(sent, a), append(pools, p.Pool)
-			pushes = append(pushes, Push{Ref: p.Ref, Units: a.Units, Slot: a.Slot, Marker: m})
+			sent, pools, pushes = append(sent, a), append(pools, p.Pool), append(pushes, push)
 		}
 		return nil
 	})
@@ -106,6 +113,7 @@ func (l *lane) answered(ctx context.Context, st Store, pools []int64, sent []sto
 			case r.Err != nil && errors.As(r.Err, &f) && f.Unsent:
 				failure = r.Err
 				stock.Unsent(&p, sent[i].ID)
+				stock.UnsentFields(&p, pushes[i].Fields)
 				if err := t.save(pool, p, nil); err != nil {
 					return err
 				}
@@ -122,6 +130,13 @@ func (l *lane) answered(ctx context.Context, st Store, pools []int64, sent []sto
 			reading := stock.Reading{Quantity: r.Item.Quantity, Markers: r.Item.Markers, Window: r.Window}
 			var entries []stock.Entry
 			switch {
+			case sent[i].ID == 0 || pushes[i].Fields[stock.Management] != "":
+				entries = t.told(&p, sent[i], *r.Item)
+				entries = append(entries, t.answeredFields(&pool, &p, pushes[i].Fields, *r.Item, before)...)
+				if err := t.save(pool, p, entries); err != nil {
+					return err
+				}
+				continue
 			case r.Item.Managed == Unmanaged || r.Item.Fractional:
 				// The marker is there and the quantity is not ours: read it again to say why.
 				stock.Unsent(&p, sent[i].ID)
@@ -137,6 +152,7 @@ func (l *lane) answered(ctx context.Context, st Store, pools []int64, sent []sto
 				moved = true
 				entries = stock.Answered(&pool, &p, sent[i].ID, reading, r.Item.Modified, t.e.ledgerID, st.Policy, t.now)
 			}
+			entries = append(entries, t.answeredFields(&pool, &p, pushes[i].Fields, *r.Item, before)...)
 			t.sample(before, p, *r.Item, r.Window)
 			if err := t.save(pool, p, entries); err != nil {
 				return err

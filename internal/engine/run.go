@@ -238,13 +238,16 @@ func (e *Engine) adopt(ctx context.Context, st Store) error {
 		if err != nil {
 			return err
 		}
-		was := p.Todo
-		if st.Mode == Off && p.Enrolled {
-			p.Disenroll("")
+		was := planOf(p)
+		if st.Mode == Off && (p.Enrolled || p.Shelf.Joined) {
+			if p.Enrolled {
+				p.Disenroll("")
+			}
+			p.Shelf = stock.Shelf{Writes: p.Shelf.Writes}
 		} else {
-			before, planned := p.Contained+p.Counted+was, p.Enrolled && p.Blocked == "" && pool.Set
+			before, planned := p.Contained+p.Counted+p.Todo, p.Enrolled && p.Blocked == "" && pool.Set
 			stock.Plan(pool, &p, st.Policy, e.clock.Now())
-			if p.Todo == was {
+			if planOf(p) == was {
 				return nil
 			}
 			if planned {

@@ -45,7 +45,76 @@ type item struct {
 	quantity int64
 	markers  stock.Markers
 	modified time.Time
-	deleted  bool
+	// fields are what the item says of backorders and low stock, unread what it said before a write of ours of which
+	// the agent did not hear yet.
+	fields, unread stock.Values
+	deleted        bool
+}
+
+// reading is the item as a driver tells it, without its markers.
+func (it *item) reading() engine.Item {
+	return engine.Item{Ref: it.ref, SKUs: []string{it.sku}, Managed: engine.Own, Quantity: it.quantity, Modified: it.modified,
+		Backorders: it.fields[stock.Backorders], LowStockAmount: stock.LowStockAmount(it.fields[stock.LowStock])}
+}
+
+// choice is a field that a person set in a shop, read when the shop first told an agent of it. It is lost where our
+// write came over it before that, or where it undid a write of which the agent did not hear yet.
+type choice struct {
+	at     time.Time
+	read   time.Time
+	store  string
+	object int64
+	field  stock.Field
+	value  string
+	lost   bool
+}
+
+// choose sets a field as a person does.
+func (s *shop) choose(object int64) {
+	f, values := stock.Backorders, []string{"no", "notify", "yes"}
+	if s.w.rng.IntN(2) == 0 {
+		f, values = stock.LowStock, []string{stock.None, "0", "2", "5"}
+	}
+	it, value, n := s.items[object], values[s.w.rng.IntN(len(values))], 0
+	for _, c := range s.w.choices {
+		if c.object == object && c.field == f {
+			n++
+		}
+	}
+	if n >= 6 || it.fields[f] == value {
+		return // more would be taken for programs that undo each other
+	}
+	it.fields[f], it.modified = value, second(s.w.now)
+	s.w.choices = append(s.w.choices, &choice{at: s.w.now, store: s.id, object: object, field: f, value: value, lost: it.unread[f] == value})
+	s.w.meet("choice", s)
+}
+
+// told notes that an agent heard what the shop's items were at a time.
+func (s *shop) told(items []engine.Item, at time.Time) {
+	for _, c := range s.w.choices {
+		if c.store == s.id && c.read.IsZero() && !c.at.After(at) && slices.ContainsFunc(items, func(i engine.Item) bool { return i.Ref.Object() == c.object }) {
+			c.read = at
+		}
+	}
+	for _, i := range items {
+		s.items[i.Ref.Object()].unread = stock.Values{}
+	}
+}
+
+// write is ours, and may come over a choice that nobody read.
+func (s *shop) write(it *item, fields stock.Values) {
+	for f, value := range fields {
+		if value == "" || it.fields[f] == value {
+			continue
+		}
+		for _, c := range s.w.choices {
+			if c.store == s.id && c.object == it.ref.Object() && c.field == stock.Field(f) && c.read.IsZero() {
+				c.lost = true
+				s.w.meet("choice overwritten", s)
+			}
+		}
+		it.fields[f], it.unread[f] = value, it.fields[f]
+	}
 }
 
 type order struct {
@@ -215,19 +284,24 @@ func (l *link) wait(d time.Duration) {
 // list reads all quantities at once and the markers row by row, later.
 func (l *link) list(ctx context.Context, want func(*item) bool) (engine.Page, error) {
 	var page engine.Page
+	var served time.Time
 	w, err := l.call(ctx, false, func(reply func()) {
+		served = l.w.now
 		pause := 60 * time.Millisecond
 		for _, it := range l.s.sorted() {
 			if !want(it) {
 				continue
 			}
 			i := len(page.Items)
-			page.Items = append(page.Items, engine.Item{Ref: it.ref, SKUs: []string{it.sku}, Managed: engine.Own, Quantity: it.quantity, Modified: it.modified})
+			page.Items = append(page.Items, it.reading())
 			l.w.after(pause, func() { page.Items[i].Markers = it.markers })
 			pause += time.Millisecond
 		}
 		l.w.after(pause, reply)
 	})
+	if err == nil {
+		l.s.told(page.Items, served)
+	}
 	page.Window = w
 	return page, err
 }
@@ -310,6 +384,9 @@ func (l *link) Push(ctx context.Context, pushes []engine.Push) []engine.Result {
 	}
 	for i := range answers {
 		answers[i].Window = w
+		if it := answers[i].Item; it != nil {
+			l.s.told([]engine.Item{*it}, it.Modified)
+		}
 	}
 	return answers
 }
@@ -329,8 +406,12 @@ func (l *link) serve(pushes []engine.Push, i, death int, answers *[]engine.Resul
 	}
 	quantity, seen, read := it.quantity+p.Units, it.markers, w.now
 	w.after(w.between(5*time.Millisecond, 15*time.Millisecond), func() {
-		it.markers[p.Slot] = p.Marker
-		seen[p.Slot] = p.Marker
+		numbered := p.Marker.Attempt != 0
+		if numbered {
+			it.markers[p.Slot] = p.Marker
+			seen[p.Slot] = p.Marker
+		}
+		l.s.write(it, p.Fields)
 		if i == death {
 			w.meet("death", l.s)
 			return
@@ -342,18 +423,25 @@ func (l *link) serve(pushes []engine.Push, i, death int, answers *[]engine.Resul
 		}
 		modified := second(w.now)
 		w.after(w.between(4*time.Millisecond, 10*time.Millisecond)+lock, func() {
-			if racing := it.quantity + p.Units - quantity; racing != 0 {
+			if racing := it.quantity + p.Units - quantity; racing != 0 && numbered {
 				w.meet("overwritten", l.s)
 			}
 			for _, c := range l.s.own {
-				if c.edit && c.object == p.Ref.Object() && c.at.After(read) {
+				if numbered && c.edit && c.object == p.Ref.Object() && c.at.After(read) {
 					// No order tells of an edit, so nobody can know of one that WooCommerce itself overwrote.
 					w.meet("edit overwritten", l.s)
 					w.unknowable[c.object] += max(c.delta, -c.delta)
 				}
 			}
-			it.modified, it.quantity = modified, quantity
-			*answers = append(*answers, engine.Result{Item: &engine.Item{Ref: p.Ref, SKUs: []string{it.sku}, Managed: engine.Own, Quantity: quantity, Markers: seen, Modified: modified}})
+			if modified.After(it.modified) {
+				it.modified = modified
+			}
+			if numbered {
+				it.quantity = quantity
+			}
+			answer := it.reading()
+			answer.Markers, answer.Modified = seen, modified
+			*answers = append(*answers, engine.Result{Item: &answer})
 			w.after(2*time.Millisecond, next)
 		})
 	})

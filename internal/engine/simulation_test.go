@@ -51,6 +51,7 @@ type story struct {
 	trash   bool
 	slow    bool // order lines seconds late
 	runs    bool // somebody reconciles, audits and rehearses all the time
+	fields  bool // people set backorders and low stock amounts
 }
 
 var stories = []story{
@@ -67,7 +68,8 @@ var stories = []story{
 	{name: "twins", twins: true},
 	{name: "slow plugins", slow: true, trash: true, faults: faults{cut: .01, late: .01}},
 	{name: "runs", runs: true, crashes: true, trash: true, faults: faults{late: .02, cut: .02, refuse: .02, slow: .02}},
-	{name: "everything", faults: faults{late: .03, cut: .03, death: .02, lock: .01, refuse: .03, slow: .03}, crashes: true, edits: true, joins: true, trash: true, slow: true},
+	{name: "registers", fields: true, faults: faults{late: .03, cut: .03, lock: .01}},
+	{name: "everything", fields: true, faults: faults{late: .03, cut: .03, death: .02, lock: .01, refuse: .03, slow: .03}, crashes: true, edits: true, joins: true, trash: true, slow: true},
 }
 
 // world is one simulated run.
@@ -88,6 +90,7 @@ type world struct {
 	fed    map[int64]bool
 	// unknowable are units per item whose change left no evidence anywhere.
 	unknowable map[int64]int64
+	choices    []*choice
 	tell       bool
 	// open makes an empty ledger.
 	open func() books
@@ -185,7 +188,8 @@ func newWorld(t testing.TB, seed uint64, st story) *world {
 		}
 		for k := range w.skus {
 			id := int64(firstObject + k)
-			s.items[id] = &item{ref: stock.Ref{Product: id}, sku: fmt.Sprintf("SKU-%d", k), quantity: int64(20 * (k + 1)), modified: start}
+			s.items[id] = &item{ref: stock.Ref{Product: id}, sku: fmt.Sprintf("SKU-%d", k), quantity: int64(20 * (k + 1)), modified: start,
+				fields: stock.Values{stock.Backorders: "no", stock.LowStock: stock.None}}
 		}
 		w.shops = append(w.shops, s)
 	}
@@ -447,6 +451,8 @@ func (w *world) shoppers(s *shop, from, end time.Time) {
 			w.withOrder(s, s.trash)
 		case n < 95 && w.story.edits:
 			s.edit(object, s.items[object].quantity+w.rng.Int64N(15)-5)
+		case n >= 96 && n < 99 && w.story.fields && !w.joined[s.id].IsZero():
+			s.choose(object)
 		case n < 96 && w.story.faults.refuse > 0 && !s.down:
 			s.down = true
 			w.met["outage"]++
@@ -570,6 +576,7 @@ func (w *world) check(a *agent) verdict {
 		} else if off != 0 && w.story.exact {
 			v.inexact = append(v.inexact, fmt.Sprintf("%s: the pool says %d, truth is %d; rows: %s", sku, pool.Units, expected, strings.Join(kinds, ", ")))
 		}
+		v.silent = append(v.silent, w.checkFields(a, object, sku, pool, rows, claimed)...)
 		for _, id := range a.stores {
 			i := slices.Index(w.all(), id)
 			if q := w.shops[i].items[object].quantity; q != pool.Units && !claimed[id] {
@@ -578,6 +585,39 @@ func (w *world) check(a *agent) verdict {
 		}
 	}
 	return v
+}
+
+// checkFields: every store shows the register, and the register is the newest choice. Dates move with every sale
+// until the item is read, and tell to the second: a choice that was read after the newest was made may hold as well.
+func (w *world) checkFields(a *agent, object int64, sku string, pool stock.Pool, rows []ledger.Row, claimed map[string]bool) (silent []string) {
+	const tie = 4 * time.Second
+	told := slices.ContainsFunc(rows, func(r ledger.Row) bool { return r.Kind == stock.FieldSet && r.SKU == sku })
+	for f, first := range map[stock.Field]string{stock.Backorders: "no", stock.LowStock: stock.None} {
+		reg := pool.Registers[f]
+		for _, id := range a.stores {
+			if shown := w.shops[slices.Index(w.all(), id)].items[object].fields[f]; shown != reg.Value && !claimed[id] {
+				silent = append(silent, fmt.Sprintf("%s: %s shows %s %s, the register says %s", sku, id, f, shown, reg.Value))
+			}
+		}
+		// What was chosen in a store that comes or goes is not sure to have been read.
+		passing := func(c *choice) bool { return w.story.joins && c.store == w.shops[len(w.shops)-1].id }
+		var newest time.Time
+		may := []string{first}
+		for _, c := range w.choices {
+			if c.object == object && c.field == f && !c.lost && !passing(c) {
+				newest, may = c.at, []string{c.value}
+			}
+		}
+		for _, c := range w.choices {
+			if c.object == object && c.field == f && !c.read.Before(newest.Add(-tie)) {
+				may = append(may, c.value)
+			}
+		}
+		if !slices.Contains(may, reg.Value) && !told {
+			silent = append(silent, fmt.Sprintf("%s: %s became %s; the newest choices are %v", sku, f, reg.Value, may))
+		}
+	}
+	return silent
 }
 
 func inMemory() books { return ledger.NewMemory() }

@@ -87,8 +87,10 @@ const (
 	restFor   = time.Hour
 	// rederiveAfter is how long a status that an empty update did not put right is left alone.
 	rederiveAfter = time.Hour
-	// maxWrites bounds the unanswered writes that are remembered of one placement.
-	maxWrites = 16
+	// maxWrites bounds the unanswered writes that are remembered of one placement, writeMemory their age: a write
+	// was measured to land 99 seconds late.
+	maxWrites   = 16
+	writeMemory = time.Hour
 )
 
 // resting tells whether the register was changed so often that it is not written for a while.
@@ -191,9 +193,8 @@ func MergeFields(pool *Pool, p *Placement, r FieldReading, sync bool, pol Policy
 				*reg = Register{Value: v[f], Store: p.Store, At: now}
 			}
 		case reg.Value == "", joins, v[f] == s.Seen[f]:
-		case v[f] == reg.Value:
-			s.arrived(f, v[f])
-		case s.arrived(f, v[f]):
+		case v[f] == reg.Value: // our write, or the same choice
+		case s.awaits(f, v[f], now):
 			e := p.registered(f, Register{Value: v[f]}, reg.Value)
 			e.Conflict = true
 			e.Evidence = fmt.Sprintf("%s became %s: a write of ours that was never answered, or somebody's choice; %s of %s holds", f, v[f], reg.Value, reg.Store)
@@ -266,14 +267,22 @@ func (s *Shelf) rederive(managed string, r FieldReading, now time.Time) {
 	s.Rederive = wrong && now.Sub(s.Rederived) >= rederiveAfter
 }
 
-// arrived takes one unanswered write of the value off the list.
-func (s *Shelf) arrived(f Field, value string) bool {
-	i := slices.IndexFunc(s.Writes, func(w FieldWrite) bool { return w.Field == f && w.Value == value })
-	if i < 0 {
-		return false
+// awaits tells whether a write of the value may still arrive. One that was seen to arrive may have been somebody's
+// choice of the same value, so only time ends the wait.
+func (s *Shelf) awaits(f Field, value string, now time.Time) bool {
+	return slices.ContainsFunc(s.Writes, func(w FieldWrite) bool {
+		return w.Field == f && w.Value == value && now.Sub(w.At) <= writeMemory
+	})
+}
+
+// settled takes the newest write of the value off the list.
+func (s *Shelf) settled(f Field, value string) {
+	for i, w := range slices.Backward(s.Writes) {
+		if w.Field == f && w.Value == value {
+			s.Writes = slices.Delete(slices.Clone(s.Writes), i, i+1)
+			return
+		}
 	}
-	s.Writes = slices.Delete(slices.Clone(s.Writes), i, i+1)
-	return true
 }
 
 func (p *Placement) registered(f Field, was Register, value string) Entry {
@@ -314,7 +323,7 @@ func MayWriteFields(pool Pool, p Placement) bool { return p.Shelf.Due() && pool.
 // BeginFields records what is about to be sent, before it is.
 func BeginFields(p *Placement, now time.Time) Values {
 	s := &p.Shelf
-	s.Writes = slices.DeleteFunc(slices.Clone(s.Writes), func(w FieldWrite) bool { return now.Sub(w.At) > AttemptMemory })
+	s.Writes = slices.DeleteFunc(slices.Clone(s.Writes), func(w FieldWrite) bool { return now.Sub(w.At) > writeMemory })
 	for _, f := range Fields {
 		if s.Todo[f] != "" {
 			s.Writes = append(s.Writes, FieldWrite{f, s.Todo[f], now})
@@ -328,7 +337,7 @@ func BeginFields(p *Placement, now time.Time) Values {
 func UnsentFields(p *Placement, wrote Values) {
 	for _, f := range Fields {
 		if wrote[f] != "" {
-			p.Shelf.arrived(f, wrote[f])
+			p.Shelf.settled(f, wrote[f])
 		}
 	}
 }

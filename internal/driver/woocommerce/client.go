@@ -1,6 +1,6 @@
 // Package woocommerce speaks to one WooCommerce store by its REST API (wc/v3). Of a store it asks for stock
-// fields, SKUs, order lines and its own webhooks only, and writes nothing but relative quantities, markers
-// and those webhooks.
+// fields, SKUs, order lines and its own webhooks only, and writes nothing but relative quantities, the stock
+// fields beside them, markers and those webhooks.
 package woocommerce
 
 import (

@@ -151,7 +151,7 @@ func (h *holding) UnmarshalJSON(b []byte) error {
 }
 
 // productFields is all that is asked of a product or variation.
-const productFields = "id,parent_id,type,sku,manage_stock,stock_quantity,date_modified_gmt,meta_data"
+const productFields = "id,parent_id,type,sku,manage_stock,stock_quantity,stock_status,backorders,low_stock_amount,date_modified_gmt,meta_data"
 
 // product is a row of the products or variations lists.
 type product struct {
@@ -160,6 +160,9 @@ type product struct {
 	SKU      text    `json:"sku"`
 	Manage   holding `json:"manage_stock"`
 	Quantity whole   `json:"stock_quantity"`
+	Status   text    `json:"stock_status"`
+	Backs    text    `json:"backorders"`
+	Low      whole   `json:"low_stock_amount"`
 	Modified utc     `json:"date_modified_gmt"`
 	Meta     metas   `json:"meta_data"`
 }
@@ -191,7 +194,24 @@ func (p product) item(ref stock.Ref) engine.Item {
 		}
 		it.Quantity, it.Fractional = p.Quantity.n, !p.Quantity.ok
 	}
+	it.Backorders = known(p.Backs, stock.No, "notify", stock.Yes)
+	if p.Low.ok {
+		it.LowStockAmount = &p.Low.n
+	}
+	if it.Managed != engine.Unmanaged || (!p.variable() && p.Manage == holdsNothing) {
+		// The status of a variable product that holds no stock follows its variations, and a variation's whose
+		// stock the parent holds is the parent's.
+		it.StockStatus = known(p.Status, stock.InStock, stock.OutOfStock, stock.OnBackorder)
+	}
 	return it
+}
+
+// known is the text if it is one of those that mean something; plugins add others.
+func known(t text, allowed ...string) string {
+	if slices.Contains(allowed, string(t)) {
+		return string(t)
+	}
+	return ""
 }
 
 // family is a product with its variations, or some of them.

@@ -2,10 +2,12 @@ package woocommerce
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"stocksync.dev/stocksync/api/v1alpha1"
@@ -13,11 +15,37 @@ import (
 	"stocksync.dev/stocksync/internal/stock"
 )
 
-// update is all that is ever written to a product or variation.
+// update is all that is ever written to a product or variation: a relative quantity with its marker, and the
+// fields beside it. With nothing but the id WooCommerce derives the status again.
 type update struct {
 	ID    int64       `json:"id"`
-	Delta int64       `json:"inventory_delta"`
-	Meta  []metaWrite `json:"meta_data"`
+	Delta *int64      `json:"inventory_delta,omitempty"`
+	Meta  []metaWrite `json:"meta_data,omitempty"`
+
+	Manage     *bool  `json:"manage_stock,omitempty"`
+	Status     string `json:"stock_status,omitempty"`
+	Backorders string `json:"backorders,omitempty"`
+	// Low is a number or null, which is the shop-wide amount.
+	Low json.RawMessage `json:"low_stock_amount,omitempty"`
+}
+
+// updateOf is a push in WooCommerce's terms.
+func updateOf(p engine.Push) update {
+	u := update{ID: p.Ref.Object(), Status: p.Fields[stock.Status], Backorders: p.Fields[stock.Backorders]}
+	if p.Marker.Attempt != 0 {
+		u.Delta, u.Meta = &p.Units, []metaWrite{{slotKey(p.Slot), formatMarker(p.Marker)}}
+	}
+	if v := p.Fields[stock.Management]; v != "" {
+		manage := v == stock.Yes
+		u.Manage = &manage
+	}
+	if v := p.Fields[stock.LowStock]; v != "" {
+		u.Low = json.RawMessage("null")
+		if n := stock.LowStockAmount(v); n != nil {
+			u.Low = strconv.AppendInt(nil, *n, 10)
+		}
+	}
+	return u
 }
 
 type metaWrite struct {
@@ -83,9 +111,7 @@ func (c *Client) push(ctx context.Context, parent int64, pushes []engine.Push, p
 	}
 	var b batch
 	for _, i := range part {
-		p := pushes[i]
-		b.Update = append(b.Update, update{ID: p.Ref.Object(), Delta: p.Units,
-			Meta: []metaWrite{{slotKey(p.Slot), formatMarker(p.Marker)}}})
+		b.Update = append(b.Update, updateOf(pushes[i]))
 	}
 	a, err := c.do(ctx, request{method: http.MethodPost, path: path, body: b})
 	c.writes.learn(a, err, c.timeout)
