@@ -98,10 +98,11 @@ OPERATOR_IMAGE ?= stocksync.dev/operator:dev
 AGENT_IMAGE ?= stocksync.dev/agent:dev
 
 .PHONY: generate
-generate: manifests ## Make the generated Go code, docs/api.md and docs/codes.md anew.
+generate: manifests ## Make the generated Go code, docs/api.md, docs/codes.md and docs/metrics.md anew.
 	go tool controller-gen object applyconfiguration paths=./api/...
 	go run ./hack/apidocs config/crd/bases api/v1alpha1/conditions.go >docs/api.md.new && mv docs/api.md.new docs/api.md
 	go run ./hack/codes >docs/codes.md.new && mv docs/codes.md.new docs/codes.md
+	go run ./hack/metrics >docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md
 
 .PHONY: manifests
 manifests: ## Make the CRDs and the operator's role anew.

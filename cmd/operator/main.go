@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -149,6 +150,9 @@ func run(ctx context.Context, f flags, log logr.Logger) error {
 		Clock:       clock.RealClock{},
 		Concurrency: f.concurrency,
 	}); err != nil {
+		return err
+	}
+	if err := controllers.RegisterMetrics(metrics.Registry, mgr.GetClient()); err != nil {
 		return err
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {

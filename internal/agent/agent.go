@@ -19,6 +19,7 @@ import (
 
 	"stocksync.dev/stocksync/internal/agentapi"
 	"stocksync.dev/stocksync/internal/engine"
+	"stocksync.dev/stocksync/internal/event"
 	"stocksync.dev/stocksync/internal/ledger"
 	"stocksync.dev/stocksync/internal/stock"
 )
@@ -72,6 +73,7 @@ type Ledger interface {
 	Events(ctx context.Context, q ledger.EventQuery) ([]ledger.Row, error)
 	Prune(ctx context.Context, olderThan time.Time, maxRows int) error
 	Totals(ctx context.Context) (ledger.Totals, error)
+	Exposure(ctx context.Context) (map[string]int64, error)
 }
 
 // Agent keeps the stores of one topology on one stock.
@@ -134,13 +136,13 @@ func New(ctx context.Context, o Options, l Ledger, clock engine.Clock) (*Agent, 
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{o: o, log: o.Log, clock: clock, ledger: l, ledgerID: id, started: clock.Now(),
+	a := &Agent{o: o, log: o.Log, clock: clock, ledgerID: id, started: clock.Now(),
 		shops: map[string]*running{}, sinces: sinces{}, looking: clock.NewSignal()}
-	a.engine = engine.New(l, id, clock, o.Log.WithName("engine"))
-	a.metrics = newMetrics(o.Version, a.Status, o.Log)
-	a.receiver = newReceiver(id, clock.Now, a.engine.Hint, func(store, result string) {
-		a.metrics.deliveries.WithLabelValues(store, result).Inc()
-	}, o.Log.WithName("webhooks"))
+	a.metrics = newMetrics(o.Version, &statusCollector{status: a.Status, exposure: l.Exposure, log: o.Log})
+	a.ledger = countingLedger{l, a.metrics}
+	a.engine = engine.New(a.ledger, id, clock, o.Log.WithName("engine"))
+	a.engine.Observe(observer{a})
+	a.receiver = newReceiver(id, clock.Now, a.engine.Hint, a.metrics.delivered, o.Log.WithName("webhooks"))
 	return a, nil
 }
 
@@ -182,6 +184,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		// Nobody would ask for the status; a person is looking at the terminal.
 		return fmt.Errorf("the configuration cannot be used: %w", err)
 	}
+	a.tell(stock.Entry{Kind: event.Started, Evidence: "version " + a.o.Version})
 	all.Go(func() {
 		if err := a.engine.Run(ctx); err != nil {
 			cancel(fmt.Errorf("the engine stopped: %w", err))
@@ -270,11 +273,14 @@ func (a *Agent) load(ctx context.Context, src source) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	var told []stock.Entry
+	defer func() { a.tell(told...) }()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err != nil {
 		if a.refused != err.Error() {
-			a.metrics.reloads.WithLabelValues("refused").Inc()
+			a.metrics.reloads.WithLabelValues(reloadRefused).Inc()
+			told = append(told, stock.Entry{Kind: event.ConfigRefused, Evidence: err.Error()})
 			a.log.Error(err, "the new configuration is not used; the one before stays in use", "revision", revision)
 		}
 		a.refused, a.failed = err.Error(), true
@@ -282,7 +288,8 @@ func (a *Agent) load(ctx context.Context, src source) error {
 	}
 	a.stream, a.revision, a.loaded, a.failed = string(stream), revision, true, false
 	a.refused = strings.Join(conf.Problems, "; ")
-	a.metrics.reloads.WithLabelValues("applied").Inc()
+	a.metrics.reloads.WithLabelValues(reloadApplied).Inc()
+	told = toldOf(conf, revision)
 	a.log.Info("configuration in use", "revision", revision, "topology", conf.Topology, "stores", len(conf.Stores))
 	for _, p := range conf.Problems {
 		a.log.Info("a document is not used", "problem", p)
@@ -313,6 +320,7 @@ func (a *Agent) apply(ctx context.Context, next Config) error {
 			r = a.dial(r, st)
 		}
 		shops[st.ID] = r
+		a.metrics.know(st.ID)
 		list = append(list, engineStore(st, r.shop))
 	}
 	a.engine.SetLimits(engine.Limits{LagObjective: conf.LagObjective, Breaker: conf.Breaker})
@@ -378,7 +386,7 @@ func (a *Agent) dial(old *running, st Store) *running {
 		}
 		shop = unusable{f}
 	}
-	r.shop = shop
+	r.shop = a.metrics.measured(st.ID, shop)
 	return r
 }
 
@@ -403,7 +411,10 @@ func fingerprint(parts ...string) string {
 func (a *Agent) keep(ctx context.Context, r *running, url string, state hooks) *running {
 	r.keeper = &keeper{shop: r.shop, url: url, secret: WebhookSecret(a.ledgerID, r.store.ID), clock: a.clock,
 		log: a.log.WithName("webhooks").WithValues("store", r.store.ID), state: state,
-		ours: func(ctx context.Context) (bool, error) { return a.ours(ctx, r.store.ID) }}
+		ours: func(ctx context.Context) (bool, error) { return a.ours(ctx, r.store.ID) },
+		tell: func(kind stock.Kind, cause, evidence string) {
+			a.tell(stock.Entry{Kind: kind, Store: r.store.ID, Cause: cause, Evidence: evidence})
+		}}
 	ctx, r.stop = context.WithCancel(ctx)
 	r.done = make(chan struct{})
 	go func() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -11,6 +12,8 @@ import (
 
 	"stocksync.dev/stocksync/internal/driver/woocommerce"
 	"stocksync.dev/stocksync/internal/engine"
+	"stocksync.dev/stocksync/internal/event"
+	"stocksync.dev/stocksync/internal/stock"
 )
 
 const (
@@ -57,6 +60,8 @@ type keeper struct {
 	ours  func(context.Context) (bool, error)
 	clock engine.Clock
 	log   logr.Logger
+	// tell adds a line to the event log.
+	tell func(kind stock.Kind, cause, evidence string)
 
 	mu    sync.Mutex
 	state hooks
@@ -103,13 +108,19 @@ func (k *keeper) keep(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	tell := func() {}
+	defer func() { tell() }() // without the lock
 	now := k.clock.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	was := k.state.fault
 	k.state.fault = nil
 	if err != nil {
 		if f, ok := errors.AsType[*engine.Fault](err); ok {
 			k.state.fault = f
+			if was == nil || was.Reason != f.Reason {
+				tell = func() { k.tell(event.WebhooksRefused, f.Reason, f.Message) }
+			}
 		}
 		k.log.Info("the webhooks could not be kept", "cause", err.Error())
 		return err
@@ -128,6 +139,7 @@ func (k *keeper) keep(ctx context.Context) error {
 	if len(repaired) > 0 {
 		k.state.repairedAt, k.state.repaired = now, repaired
 		k.log.Info("webhooks were found disabled or deleted and put back", "topics", repaired)
+		tell = func() { k.tell(event.WebhooksRepaired, "", "put back "+strings.Join(repaired, ", ")) }
 	}
 	k.state.ensuredAt = now
 	if first {
@@ -157,5 +169,12 @@ func (k *keeper) remove(ctx context.Context) {
 	defer cancel()
 	if err := k.shop.RemoveWebhooks(ctx, k.url); err != nil {
 		k.log.Info("webhooks were left behind; the shop switches them off after seven failures", "cause", err.Error())
+		cause := ""
+		if f, ok := errors.AsType[*engine.Fault](err); ok {
+			cause = f.Reason
+		}
+		k.tell(event.WebhooksLeft, cause, err.Error())
+		return
 	}
+	k.tell(event.WebhooksRemoved, "", "")
 }

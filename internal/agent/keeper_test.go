@@ -11,11 +11,12 @@ import (
 	"stocksync.dev/stocksync/api/v1alpha1"
 	"stocksync.dev/stocksync/internal/driver/woocommerce"
 	"stocksync.dev/stocksync/internal/engine"
+	"stocksync.dev/stocksync/internal/stock"
 )
 
 func newKeeper(shop Shop, log *logBook) *keeper {
 	return &keeper{shop: shop, url: "https://sync.example.com/x", secret: "s", clock: SystemClock{}, log: log.logger(),
-		ours: func(context.Context) (bool, error) { return true, nil }}
+		ours: func(context.Context) (bool, error) { return true, nil }, tell: func(stock.Kind, string, string) {}}
 }
 
 func TestKeeperTellsRepairsFromTheFirstTime(t *testing.T) {

@@ -2,7 +2,9 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -12,36 +14,165 @@ import (
 
 	"stocksync.dev/stocksync/api/v1alpha1"
 	"stocksync.dev/stocksync/internal/agentapi"
+	"stocksync.dev/stocksync/internal/engine"
+	"stocksync.dev/stocksync/internal/event"
+	"stocksync.dev/stocksync/internal/metric"
+	"stocksync.dev/stocksync/internal/stock"
 )
 
-// metrics are what /metrics shows. Labels are the ids of configured stores and fixed words, so their number
-// is bounded by the configuration, whatever peers send.
+// metrics are what /metrics shows.
 type metrics struct {
 	registry   *prometheus.Registry
 	deliveries *prometheus.CounterVec
 	reloads    *prometheus.CounterVec
+	ownUnits   *prometheus.CounterVec
+	pushes     *prometheus.CounterVec
+	requests   *prometheus.HistogramVec
+	errors     *prometheus.CounterVec
+	events     *prometheus.CounterVec
+
+	// known are the stores of the configuration; what comes of others, late, makes no series again.
+	mu    sync.RWMutex
+	known map[string]bool
 }
 
-func newMetrics(version string, status func(context.Context) (agentapi.Status, error), log logr.Logger) *metrics {
+func newMetrics(version string, c *statusCollector) *metrics {
 	m := &metrics{
-		registry: prometheus.NewRegistry(),
-		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "stocksync_webhook_deliveries_total", Help: "Webhook deliveries by store and result.",
-		}, []string{"store", "result"}),
-		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "stocksync_config_reloads_total", Help: "Changed configurations by result: applied, or refused and the one before kept.",
-		}, []string{"result"}),
+		registry:   prometheus.NewRegistry(),
+		deliveries: metric.Deliveries.CounterVec(),
+		reloads:    metric.Reloads.CounterVec(),
+		ownUnits:   metric.OwnUnits.CounterVec(),
+		pushes:     metric.Pushes.CounterVec(),
+		requests:   metric.Requests.HistogramVec(),
+		errors:     metric.RequestErrors.CounterVec(),
+		events:     metric.Events.CounterVec(),
+		known:      map[string]bool{"": true},
 	}
-	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "stocksync_agent_info", Help: "Always 1; the label names the version.", ConstLabels: prometheus.Labels{"version": version}})
-	info.Set(1)
+	c.version = version
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		info, m.deliveries, m.reloads, &statusCollector{status: status, log: log})
+		m.deliveries, m.reloads, m.ownUnits, m.pushes, m.requests, m.errors, m.events, c)
+	for _, result := range []string{reloadApplied, reloadRefused} {
+		m.reloads.WithLabelValues(result)
+	}
+	m.expect("")
 	return m
+}
+
+const (
+	reloadApplied = "applied"
+	reloadRefused = "refused"
+
+	operationRead  = "read"
+	operationWrite = "write"
+
+	directionUp   = "up"
+	directionDown = "down"
+)
+
+// know begins the series of a store at zero, so that the first of anything is seen as an increase.
+func (m *metrics) know(store string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.known[store] = true
+	for _, result := range []string{resultAccepted, resultForged} {
+		m.deliveries.WithLabelValues(store, result)
+	}
+	for _, how := range []engine.PushResult{engine.Acknowledged, engine.Unanswered, engine.Unsent, engine.Gone} {
+		m.pushes.WithLabelValues(store, string(how))
+	}
+	for _, operation := range []string{operationRead, operationWrite} {
+		m.requests.WithLabelValues(store, operation)
+	}
+	for _, kind := range []stock.Kind{stock.Read, stock.Ordered, stock.Edited} {
+		for _, direction := range []string{directionUp, directionDown} {
+			m.ownUnits.WithLabelValues(store, event.Of(kind, false).Name, direction)
+		}
+	}
+	m.expect(store)
+}
+
+// expect begins the series of what a person should look at.
+func (m *metrics) expect(store string) {
+	codes := event.OfStores()
+	if store != "" {
+		codes = append(codes, event.OfSKUs()...)
+	}
+	for _, c := range codes {
+		if c.Level.AtLeast(event.Warning) {
+			m.events.WithLabelValues(store, c.Name, string(c.Level))
+		}
+	}
 }
 
 // forget removes the series of stores that left.
 func (m *metrics) forget(store string) {
-	m.deliveries.DeletePartialMatch(prometheus.Labels{"store": store})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.known, store)
+	labels := prometheus.Labels{"store": store}
+	for _, v := range []*prometheus.CounterVec{m.deliveries, m.ownUnits, m.pushes, m.errors, m.events} {
+		v.DeletePartialMatch(labels)
+	}
+	m.requests.DeletePartialMatch(labels)
+}
+
+// of runs count if the store is one of the configuration's.
+func (m *metrics) of(store string, count func()) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.known[store] {
+		count()
+	}
+}
+
+// delivered counts a webhook delivery.
+func (m *metrics) delivered(store, result string) {
+	m.of(store, func() { m.deliveries.WithLabelValues(store, result).Inc() })
+}
+
+// pushed counts pushes to a store.
+func (m *metrics) pushed(store string, how engine.PushResult, n int) {
+	m.of(store, func() { m.pushes.WithLabelValues(store, string(how)).Add(float64(n)) })
+}
+
+// recorded counts lines of the history.
+func (m *metrics) recorded(lines []stock.Entry) {
+	for _, e := range lines {
+		m.of(e.Store, func() { m.record(e) })
+	}
+}
+
+func (m *metrics) record(e stock.Entry) {
+	code := event.Of(e.Kind, e.Conflict)
+	m.events.WithLabelValues(e.Store, code.Name, string(code.Level)).Inc()
+	switch {
+	case e.Store == "":
+	case e.Delta > 0:
+		m.ownUnits.WithLabelValues(e.Store, code.Name, directionUp).Add(float64(e.Delta))
+	case e.Delta < 0:
+		m.ownUnits.WithLabelValues(e.Store, code.Name, directionDown).Add(-float64(e.Delta))
+	}
+}
+
+// requested counts a request to a store.
+func (m *metrics) requested(store string, write bool, took time.Duration, err error) {
+	m.of(store, func() { m.request(store, write, took, err) })
+}
+
+func (m *metrics) request(store string, write bool, took time.Duration, err error) {
+	operation := operationRead
+	if write {
+		operation = operationWrite
+	}
+	m.requests.WithLabelValues(store, operation).Observe(took.Seconds())
+	if err == nil {
+		return
+	}
+	reason := "Other"
+	if f, ok := errors.AsType[*engine.Fault](err); ok {
+		reason = f.Reason
+	}
+	m.errors.WithLabelValues(store, operation, reason).Inc()
 }
 
 func (m *metrics) handler() http.Handler {
@@ -50,37 +181,26 @@ func (m *metrics) handler() http.Handler {
 
 // statusCollector turns the status into metrics when they are asked for.
 type statusCollector struct {
-	status func(context.Context) (agentapi.Status, error)
-	log    logr.Logger
+	version  string
+	status   func(context.Context) (agentapi.Status, error)
+	exposure func(context.Context) (map[string]int64, error)
+	log      logr.Logger
 }
 
-func gauge(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("stocksync_"+name, help, labels, nil)
-}
-
-var (
-	poolsDesc         = gauge("pools", "Shared stocks: one per SKU, or per group of SKUs that share one.")
-	oversoldPoolsDesc = gauge("oversold_pools", "Shared stocks below zero.")
-	oversoldUnitsDesc = gauge("oversold_units", "Units sold that do not exist.")
-	stoppedDesc       = gauge("stopped_skus", "SKUs whose writing is stopped until a person chooses the number.")
-	conflictsDesc     = gauge("conflicts", "Open conflicts.")
-
-	storeConditionDesc   = gauge("store_condition", "Condition of a store: 1 True, 0 False, -1 Unknown.", "store", "condition")
-	storePlacementsDesc  = gauge("store_placements", "SKUs bound to an item of the store.", "store")
-	storeEnrolledDesc    = gauge("store_enrolled", "SKUs with a proven baseline in the store.", "store")
-	storeBacklogDesc     = gauge("store_backlog", "SKUs whose shelf differs from what it should show.", "store")
-	storeLagDesc         = gauge("store_lag_seconds", "Age of the store's oldest difference, 0 when there is none.", "store")
-	storeConflictsDesc   = gauge("store_conflicts", "Open conflicts of the store.", "store")
-	storeLastSeenDesc    = gauge("store_last_seen_timestamp_seconds", "When the store last answered.", "store")
-	storeLastInboundDesc = gauge("store_last_inbound_timestamp_seconds", "When a change or a webhook last came from the store.", "store")
-	storeLastWriteDesc   = gauge("store_last_outbound_timestamp_seconds", "When the store last acknowledged a write.", "store")
-)
+// collected are the metrics made from the status.
+var collected = func() map[string]*prometheus.Desc {
+	out := map[string]*prometheus.Desc{}
+	for _, m := range metric.OfAgent() {
+		if m.Type == metric.Gauge {
+			out[m.Name] = m.Desc()
+		}
+	}
+	return out
+}()
 
 // Describe implements [prometheus.Collector].
 func (c *statusCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{poolsDesc, oversoldPoolsDesc, oversoldUnitsDesc, stoppedDesc, conflictsDesc,
-		storeConditionDesc, storePlacementsDesc, storeEnrolledDesc, storeBacklogDesc, storeLagDesc, storeConflictsDesc,
-		storeLastSeenDesc, storeLastInboundDesc, storeLastWriteDesc} {
+	for _, d := range collected {
 		ch <- d
 	}
 }
@@ -89,36 +209,112 @@ func (c *statusCollector) Describe(ch chan<- *prometheus.Desc) {
 func (c *statusCollector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
+	set := func(m metric.Metric, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(collected[m.Name], prometheus.GaugeValue, v, labels...)
+	}
+	set(metric.AgentInfo, 1, c.version)
 	s, err := c.status(ctx)
 	if err != nil {
 		// The other metrics are worth having; /readyz tells of the ledger.
 		c.log.V(1).Info("no status for the metrics", "cause", err.Error())
 		return
 	}
-	set := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-	}
-	set(poolsDesc, float64(s.Pools))
-	set(oversoldPoolsDesc, float64(s.OversoldPools))
-	set(oversoldUnitsDesc, float64(s.OversoldUnits))
-	set(stoppedDesc, float64(s.StoppedSKUs))
-	set(conflictsDesc, float64(s.Conflicts))
+	set(metric.Pools, float64(s.Pools))
+	set(metric.OversoldPools, float64(s.OversoldPools))
+	set(metric.OversoldUnits, float64(s.OversoldUnits))
+	set(metric.StoppedSKUs, float64(s.StoppedSKUs))
+	set(metric.Conflicts, float64(s.Conflicts))
+	set(metric.ConfigRefused, is(s.ConfigError != ""))
 	for _, st := range s.Stores {
-		for name, cond := range map[string]agentapi.Condition{
-			v1alpha1.ConditionAccepted: st.Accepted, v1alpha1.ConditionConnected: st.Connected,
-			v1alpha1.ConditionHintsAvailable: st.HintsAvailable, v1alpha1.ConditionInSync: st.InSync,
-		} {
-			set(storeConditionDesc, map[string]float64{"True": 1, "False": 0, "Unknown": -1}[cond.Status], st.StoreID, name)
-		}
-		set(storePlacementsDesc, float64(st.Placements), st.StoreID)
-		set(storeEnrolledDesc, float64(st.Enrolled), st.StoreID)
-		set(storeBacklogDesc, float64(st.Backlog), st.StoreID)
-		set(storeLagDesc, float64(st.LagSeconds), st.StoreID)
-		set(storeConflictsDesc, float64(st.Conflicts), st.StoreID)
-		for d, t := range map[*prometheus.Desc]*time.Time{storeLastSeenDesc: st.LastSeenTime, storeLastInboundDesc: st.LastInboundTime, storeLastWriteDesc: st.LastOutboundTime} {
-			if t != nil {
-				set(d, float64(t.UnixMilli())/1000, st.StoreID)
-			}
+		collectStore(set, st)
+	}
+	collectRun(set, agentapi.KindReconcile, s.LastReconcile)
+	collectRun(set, agentapi.KindAudit, s.LastAudit)
+	set(metric.BreakerTripped, is(s.Breaker != nil))
+	held := agentapi.Breaker{}
+	if s.Breaker != nil {
+		held = *s.Breaker
+	}
+	set(metric.BreakerSKUs, float64(held.Zeroed), "zeroed")
+	set(metric.BreakerSKUs, float64(held.Multiplied), "multiplied")
+	exposure, err := c.exposure(ctx)
+	if err != nil {
+		c.log.V(1).Info("no exposure for the metrics", "cause", err.Error())
+		return
+	}
+	for _, st := range s.Stores {
+		set(metric.StoreExposure, float64(exposure[st.StoreID]), st.StoreID)
+	}
+}
+
+func collectStore(set func(metric.Metric, float64, ...string), st agentapi.StoreStatus) {
+	for _, mode := range []engine.Mode{engine.Sync, engine.Observe, engine.Off} {
+		set(metric.StoreMode, is(st.Mode == string(mode)), st.StoreID, string(mode))
+	}
+	for _, tier := range []string{tierPolling, tierWebhooks} {
+		set(metric.StoreTier, is(st.Tier == tier), st.StoreID, tier)
+	}
+	for name, cond := range map[string]agentapi.Condition{
+		v1alpha1.ConditionAccepted: st.Accepted, v1alpha1.ConditionConnected: st.Connected,
+		v1alpha1.ConditionHintsAvailable: st.HintsAvailable, v1alpha1.ConditionInSync: st.InSync,
+	} {
+		set(metric.StoreCondition, map[string]float64{"True": 1, "False": 0, "Unknown": -1}[cond.Status], st.StoreID, name)
+	}
+	set(metric.StorePlacements, float64(st.Placements), st.StoreID)
+	set(metric.StoreEnrolled, float64(st.Enrolled), st.StoreID)
+	set(metric.StoreBacklog, float64(st.Backlog), st.StoreID)
+	set(metric.StoreLag, float64(st.LagSeconds), st.StoreID)
+	set(metric.StoreConflicts, float64(st.Conflicts), st.StoreID)
+	for _, t := range []struct {
+		metric metric.Metric
+		at     *time.Time
+	}{{metric.StoreLastSeen, st.LastSeenTime}, {metric.StoreLastInbound, st.LastInboundTime}, {metric.StoreLastWrite, st.LastOutboundTime}} {
+		if t.at != nil {
+			set(t.metric, seconds(*t.at), st.StoreID)
 		}
 	}
 }
+
+func collectRun(set func(metric.Metric, float64, ...string), kind agentapi.RunKind, run *agentapi.Run) {
+	r := agentapi.Run{}
+	if run != nil {
+		r = *run
+	}
+	for _, state := range []agentapi.RunState{agentapi.Running, agentapi.Succeeded, agentapi.NeedsAttention, agentapi.Failed, agentapi.Cancelled} {
+		set(metric.RunState, is(r.State == state), string(kind), string(state))
+	}
+	for _, class := range findingClasses {
+		set(metric.RunFindings, float64(r.Counts[class]), string(kind), string(class))
+	}
+	if run == nil {
+		return
+	}
+	set(metric.RunStarted, seconds(r.StartedAt), string(kind))
+	if r.FinishedAt != nil {
+		set(metric.RunFinished, seconds(*r.FinishedAt), string(kind))
+	}
+	progress := 1.0
+	if r.State == agentapi.Running {
+		progress = float64(min(r.Done, r.Total)) / float64(max(r.Total, 1))
+	}
+	set(metric.RunProgress, progress, string(kind))
+	for _, st := range r.Stores {
+		set(metric.RunPlacements, float64(st.Differing), string(kind), st.StoreID, "differing")
+		set(metric.RunPlacements, float64(st.Written), string(kind), st.StoreID, "written")
+		set(metric.RunPlacements, float64(st.Waiting), string(kind), st.StoreID, "waiting")
+	}
+}
+
+var findingClasses = []agentapi.FindingClass{
+	agentapi.MissingProduct, agentapi.DuplicateSKU, agentapi.IdentityMismatch, agentapi.QuantityDiffers, agentapi.StatusDiffers, agentapi.BackordersDiffer,
+	agentapi.LowStockDiffers, agentapi.ManagementDiffers, agentapi.StoreUnreachable, agentapi.AuthenticationFailed, agentapi.InFlight,
+}
+
+func is(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }

@@ -40,6 +40,12 @@ func yes(reason, message string) statement     { return statement{"True", reason
 func no(reason, message string) statement      { return statement{"False", reason, message} }
 func unknown(reason, message string) statement { return statement{"Unknown", reason, message} }
 
+// How changes are found.
+const (
+	tierPolling  = "Polling"
+	tierWebhooks = "Webhooks"
+)
+
 const offMessage = "the mode is Off: nothing is read or written"
 
 func (v view) accepted() statement {
@@ -187,7 +193,7 @@ func (v view) status(since func(store, condition string, s statement) agentapi.C
 		StoreID:          v.store.ID,
 		Master:           v.store.Master,
 		Mode:             string(v.store.Mode),
-		Tier:             "Polling",
+		Tier:             tierPolling,
 		Accepted:         since(v.store.ID, v1alpha1.ConditionAccepted, v.accepted()),
 		Connected:        since(v.store.ID, v1alpha1.ConditionConnected, v.connected()),
 		HintsAvailable:   since(v.store.ID, v1alpha1.ConditionHintsAvailable, v.hintsAvailable()),
@@ -205,7 +211,7 @@ func (v view) status(since func(store, condition string, s statement) agentapi.C
 		WordPressVersion:   v.hooks.versions.WordPress,
 	}
 	if out.HintsAvailable.Status == "True" {
-		out.Tier = "Webhooks"
+		out.Tier = tierWebhooks
 	}
 	if f := s.LastError; f != nil {
 		out.LastError = &agentapi.Error{Reason: f.Reason, Message: f.Message, Time: s.LastErrorAt}

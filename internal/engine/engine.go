@@ -172,6 +172,39 @@ type Ledger interface {
 	View(ctx context.Context, fn func(Tx) error) error
 }
 
+// Observer is told what the ledger does not hold, for metrics and the event log. It is called from the lanes, outside of any
+// transaction, and must not wait for them.
+type Observer interface {
+	// Pushed tells how many pushes of a batch ended so.
+	Pushed(store string, how PushResult, n int)
+	// Disconnected tells that a store's requests fail, two in a row or more; again when the reason changes.
+	// Connected tells that they work again.
+	Disconnected(store string, f *Fault)
+	Connected(store string)
+}
+
+// PushResult is how a push ended.
+type PushResult string
+
+// The ends of a push.
+const (
+	// Acknowledged: the store answered with the item as it is now.
+	Acknowledged PushResult = "acknowledged"
+	// Unanswered: whether it arrived is found out by reading.
+	Unanswered PushResult = "unanswered"
+	// Unsent: it is known to have had no effect, and is tried again.
+	Unsent PushResult = "unsent"
+	// Gone: the item does not exist any more.
+	Gone PushResult = "gone"
+)
+
+// unobserved is an [Observer] that does nothing.
+type unobserved struct{}
+
+func (unobserved) Pushed(string, PushResult, int) {}
+func (unobserved) Disconnected(string, *Fault)    {}
+func (unobserved) Connected(string)               {}
+
 // ErrNotFound is returned for a pool that does not exist.
 var ErrNotFound = errors.New("not found in the ledger")
 

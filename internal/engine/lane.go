@@ -38,6 +38,7 @@ const (
 // up another and at most one write is in flight for any placement.
 type lane struct {
 	e      *Engine
+	id     string
 	log    logr.Logger
 	signal Signal
 	cancel context.CancelFunc
@@ -65,6 +66,7 @@ type lane struct {
 	nextPend  time.Time
 	retryAt   time.Time
 	failures  int
+	told      string // the reason the observer was told, while requests fail
 	sweptAt   time.Time
 	// walked: the last step was a run's, so the next is not.
 	walked bool
@@ -102,7 +104,7 @@ func newLane(e *Engine, st Store) *lane {
 	h := fnv.New64a()
 	h.Write([]byte(st.ID))
 	return &lane{
-		e: e, log: e.log.WithValues("store", st.ID), signal: e.clock.NewSignal(), store: st,
+		e: e, id: st.ID, log: e.log.WithValues("store", st.ID), signal: e.clock.NewSignal(), store: st,
 		rand:  rand.New(rand.NewPCG(h.Sum64(), 1)),
 		hints: map[int64]bool{}, samples: map[int64][]stock.Sample{}, recheck: map[int64]stock.Ref{},
 		verified: map[int64]bool{}, ask: map[int64]bool{}, state: StoreState{StoreID: st.ID},

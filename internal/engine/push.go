@@ -83,8 +83,10 @@ func (l *lane) answered(ctx context.Context, st Store, pools []int64, sent []sto
 	var failure error
 	var recheck map[int64]stock.Ref
 	moved, acked := false, false
+	ends := map[PushResult]int{}
 	err := l.e.ledger.Update(context.WithoutCancel(ctx), func(tx Tx) error {
 		out, failure, recheck, moved, acked = newEffects(), nil, map[int64]stock.Ref{}, false, false
+		clear(ends)
 		relative, err := tx.Value(st.ID, valueRelative)
 		if err != nil {
 			return err
@@ -106,12 +108,14 @@ func (l *lane) answered(ctx context.Context, st Store, pools []int64, sent []sto
 			var f *Fault
 			switch {
 			case r.Gone:
+				ends[Gone]++
 				if err := t.gone(p.Ref); err != nil {
 					return err
 				}
 				continue
 			case r.Err != nil && errors.As(r.Err, &f) && f.Unsent:
 				failure = r.Err
+				ends[Unsent]++
 				stock.Unsent(&p, sent[i].ID)
 				stock.UnsentFields(&p, pushes[i].Fields)
 				if err := t.save(pool, p, nil); err != nil {
@@ -122,10 +126,12 @@ func (l *lane) answered(ctx context.Context, st Store, pools []int64, sent []sto
 				if r.Err != nil {
 					failure = r.Err
 				}
+				ends[Unanswered]++
 				recheck[p.Pool] = p.Ref
 				continue
 			}
 			acked = true
+			ends[Acknowledged]++
 			before := p
 			reading := stock.Reading{Quantity: r.Item.Quantity, Markers: r.Item.Markers, Window: r.Window}
 			var entries []stock.Entry
@@ -167,6 +173,9 @@ func (l *lane) answered(ctx context.Context, st Store, pools []int64, sent []sto
 		return err
 	}
 	l.apply(out)
+	for how, n := range ends {
+		l.e.observer.Pushed(l.id, how, n)
+	}
 	maps.Copy(l.recheck, recheck)
 	if acked {
 		now := l.e.clock.Now()
@@ -187,6 +196,10 @@ func (l *lane) mayWrite() bool {
 func (l *lane) succeeded(w stock.Window) {
 	now := l.e.clock.Now()
 	l.failures = 0
+	if l.told != "" {
+		l.told = ""
+		l.e.observer.Connected(l.id)
+	}
 	l.note(func(s *StoreState) {
 		s.LastSeen = now
 		if s.Failure != nil {
@@ -212,6 +225,11 @@ func (l *lane) noteFailure(err error, now time.Time) {
 		}
 		s.Failure, s.LastError, s.LastErrorAt = f, f, now
 	})
+	// One failure alone is everyday business.
+	if l.failures > 1 && l.told != f.Reason {
+		l.told = f.Reason
+		l.e.observer.Disconnected(l.id, f)
+	}
 }
 
 func (l *lane) note(change func(*StoreState)) {

@@ -19,6 +19,7 @@ type Engine struct {
 	ledgerID string
 	clock    Clock
 	log      logr.Logger
+	observer Observer
 
 	mu    sync.Mutex
 	lanes map[string]*lane
@@ -63,9 +64,12 @@ func (e *Engine) lagObjective() time.Duration {
 
 // New returns an engine without stores. ledgerID goes into every marker it writes.
 func New(ledger Ledger, ledgerID string, clock Clock, log logr.Logger) *Engine {
-	return &Engine{ledger: ledger, ledgerID: ledgerID, clock: clock, log: log, lanes: map[string]*lane{},
+	return &Engine{ledger: ledger, ledgerID: ledgerID, clock: clock, log: log, observer: unobserved{}, lanes: map[string]*lane{},
 		watchers: map[Signal]bool{}, writing: map[string]bool{}, surge: surge{seen: map[int64]drastic{}}}
 }
+
+// Observe has o told of everything from now on. Call it before Start.
+func (e *Engine) Observe(o Observer) { e.observer = o }
 
 // Run starts the lanes and blocks until ctx is done and every lane has stopped. Call it once.
 func (e *Engine) Run(ctx context.Context) error {

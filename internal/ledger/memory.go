@@ -193,6 +193,22 @@ func (m *Memory) Totals(context.Context) (Totals, error) {
 	return t, nil
 }
 
+// Exposure is [SQLite.Exposure].
+func (m *Memory) Exposure(context.Context) (map[string]int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := map[string]int64{}
+	for name, s := range m.stores {
+		for pool := range s.dirty {
+			p := s.placements[pool]
+			if beyond := p.Shown - max(0, m.pools[pool].Units); p.Todo < 0 && beyond > 0 {
+				out[name] += beyond
+			}
+		}
+	}
+	return out, nil
+}
+
 // store returns the part of one store, made when it is first named: empty, it answers like none.
 func (m *Memory) store(name string) *memoryStore {
 	s := m.stores[name]

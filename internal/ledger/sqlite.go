@@ -476,6 +476,27 @@ func (s *SQLite) Totals(ctx context.Context) (t Totals, err error) {
 	return t, err
 }
 
+// Exposure is how many units the stores still show beyond the shared stock, by store; those that show none are
+// left out. It looks at placements that wait to be lowered, and at nothing else.
+func (s *SQLite) Exposure(ctx context.Context) (units map[string]int64, err error) {
+	type exposed struct {
+		store string
+		units int64
+	}
+	var all []exposed
+	err = s.view(ctx, func(tx *sqliteTx) error {
+		all, err = list(tx.s, func(from scanner) (e exposed, err error) { return e, from.Scan(&e.store, &e.units) },
+			`SELECT store, sum(shown - max(0, units)) FROM placements INDEXED BY placements_todo JOIN pools ON id = pool
+			WHERE todo <> 0 AND todo < 0 AND shown > max(0, units) GROUP BY store`)
+		return err
+	})
+	units = map[string]int64{}
+	for _, e := range all {
+		units[e.store] = e.units
+	}
+	return units, err
+}
+
 // all turns a limit that means none into SQLite's.
 func all(limit int) int {
 	if limit <= 0 {

@@ -73,6 +73,7 @@ type Client struct {
 	userAgent   string
 	timeout     time.Duration
 	log         logr.Logger
+	observe     func(write bool, took time.Duration, err error)
 
 	// readable: the key has read products since it was last refused, so a refused write is about writing.
 	readable atomic.Bool
@@ -112,6 +113,7 @@ func New(o Options) (*Client, error) {
 	if c.now == nil {
 		c.now = time.Now //nolint:forbidigo // the clock of who injects none
 	}
+	c.Observe(func(bool, time.Duration, error) {})
 	if c.userAgent == "" {
 		c.userAgent = "StockSync"
 	}
@@ -148,6 +150,10 @@ func (c *Client) Close() {
 		t.CloseIdleConnections()
 	}
 }
+
+// Observe has fn told of every request: whether it writes, how long it took to its end, and the [*engine.Fault] it
+// ended with, if any. Call it before the first request.
+func (c *Client) Observe(fn func(write bool, took time.Duration, err error)) { c.observe = fn }
 
 // Skew is how far the shop's clock was ahead of the agent's in its last answer, to about a second; see
 // [MaxSkew]. Zero before the first answer.
@@ -207,6 +213,13 @@ type answer struct {
 
 // do sends a request and returns its answer if that is a success in JSON. The error is a [*engine.Fault].
 func (c *Client) do(ctx context.Context, r request) (answer, error) {
+	began := c.now()
+	a, err := c.exchange(ctx, r)
+	c.observe(r.write(), c.now().Sub(began), err)
+	return a, err
+}
+
+func (c *Client) exchange(ctx context.Context, r request) (answer, error) {
 	var body io.Reader
 	if r.body != nil {
 		b, err := json.Marshal(r.body)
