@@ -35,28 +35,32 @@ type toolInput struct {
 	next    time.Time
 	invalid error
 	refused error
-	// job is the newest Job that ended; nil when there is none.
-	job *endedJob
+	// job is the newest Job of which something is known; nil when there is none.
+	job *jobOutcome
 }
 
-type endedJob struct {
+// jobOutcome is how a Job ended, or that it does not get under way.
+type jobOutcome struct {
 	started time.Time
 	failed  bool
 	reason  string
 }
 
+// jobPatience is how long a Job may take until its pod runs.
+const jobPatience = 10 * time.Minute
+
 // lookTools judges the schedules and finds how the newest Jobs ended. A pod that could not reach the agent is known
 // to Kubernetes alone.
 func (r *topologyReconciler) lookTools(ctx context.Context, s *scope) error {
-	jobs := map[string]*endedJob{}
-	if s.topology.Spec.Reconcile != nil || s.topology.Spec.Audit != nil {
-		list := &batchv1.JobList{}
-		if err := r.client.List(ctx, list, client.InNamespace(s.topology.Namespace), client.UnsafeDisableDeepCopy,
-			client.MatchingLabels{v1alpha1.LabelTopology: s.topology.Name, "app.kubernetes.io/managed-by": render.ManagedBy}); err != nil {
-			return fmt.Errorf("listing the Jobs of the namespace: %w", err)
-		}
-		jobs = newestEnded(list.Items)
+	if !s.in.verdict.accepted() || s.topology.Spec.Reconcile == nil && s.topology.Spec.Audit == nil {
+		return nil
 	}
+	list := &batchv1.JobList{}
+	if err := r.client.List(ctx, list, client.InNamespace(s.topology.Namespace), client.UnsafeDisableDeepCopy,
+		client.MatchingLabels{v1alpha1.LabelTopology: s.topology.Name, "app.kubernetes.io/managed-by": render.ManagedBy}); err != nil {
+		return fmt.Errorf("listing the Jobs of the namespace: %w", err)
+	}
+	jobs := newestJobs(list.Items, s.in.now)
 	names := render.NamesOf(s.topology.Name)
 	if want := s.topology.Spec.Reconcile; want != nil {
 		s.in.reconcile = newToolInput(&want.Timetable, s.in.now, jobs[names.ReconcileCronJob])
@@ -67,18 +71,18 @@ func (r *topologyReconciler) lookTools(ctx context.Context, s *scope) error {
 	return nil
 }
 
-func newToolInput(timetable *v1alpha1.Timetable, now time.Time, job *endedJob) toolInput {
+func newToolInput(timetable *v1alpha1.Timetable, now time.Time, job *jobOutcome) toolInput {
 	in := toolInput{timetable: timetable, job: job}
 	in.next, in.invalid = render.Next(timetable, now)
 	return in
 }
 
-// newestEnded finds, by the name of their CronJob, how the Jobs that began last have ended.
-func newestEnded(jobs []batchv1.Job) map[string]*endedJob {
-	newest := map[string]*endedJob{}
+// newestJobs finds, by the name of their CronJob, what is known of the Jobs that began last.
+func newestJobs(jobs []batchv1.Job, now time.Time) map[string]*jobOutcome {
+	newest := map[string]*jobOutcome{}
 	for i := range jobs {
 		job := &jobs[i]
-		cron, end := metav1.GetControllerOf(job), endOf(job)
+		cron, end := metav1.GetControllerOf(job), outcomeOf(job, now)
 		if cron == nil || cron.Kind != "CronJob" || end == nil {
 			continue
 		}
@@ -89,17 +93,29 @@ func newestEnded(jobs []batchv1.Job) map[string]*endedJob {
 	return newest
 }
 
-// endOf is how a Job ended; nil while it runs.
-func endOf(job *batchv1.Job) *endedJob {
-	for _, c := range job.Status.Conditions {
-		if c.Status != corev1.ConditionTrue || c.Type != batchv1.JobComplete && c.Type != batchv1.JobFailed {
-			continue
+// outcomeOf is how a Job ended, or that its pod does not get under way; nil while all goes well.
+func outcomeOf(job *batchv1.Job, now time.Time) *jobOutcome {
+	o := &jobOutcome{started: job.CreationTimestamp.Time}
+	if job.Status.StartTime != nil {
+		o.started = job.Status.StartTime.Time
+	}
+	if end := endOf(job); end != nil {
+		o.failed, o.reason = end.Type == batchv1.JobFailed, end.Reason
+		return o
+	}
+	if running := job.Status.Ready; (running == nil || *running == 0) && now.Sub(o.started) > jobPatience {
+		o.failed, o.reason = true, "its pod does not run"
+		return o
+	}
+	return nil
+}
+
+// endOf is the condition that says how a Job ended; nil while it has not.
+func endOf(job *batchv1.Job) *batchv1.JobCondition {
+	for i, c := range job.Status.Conditions {
+		if c.Status == corev1.ConditionTrue && (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) {
+			return &job.Status.Conditions[i]
 		}
-		end := &endedJob{started: job.CreationTimestamp.Time, failed: c.Type == batchv1.JobFailed, reason: c.Reason}
-		if job.Status.StartTime != nil {
-			end.started = job.Status.StartTime.Time
-		}
-		return end
 	}
 	return nil
 }
@@ -163,8 +179,8 @@ func runFinding(what, conditionType string, in toolInput, run *v1alpha1.RunStatu
 	case in.invalid != nil:
 		return isFalse(v1alpha1.ReasonInvalidSchedule, in.invalid.Error()), true
 	case in.job != nil && in.job.failed && !began(run, in.job):
-		found = isFalse(v1alpha1.ReasonJobFailed, fmt.Sprintf("the newest Job ended before the agent began a run for it (%s); "+
-			"see condition AgentAvailable, and the Job's log by the label %s=%s", in.job.reason, render.LabelComponent, what))
+		found = isFalse(v1alpha1.ReasonJobFailed, fmt.Sprintf("the agent began no run for the newest Job (%s); "+
+			"see condition AgentAvailable, and the Job's pods by the label %s=%s", in.job.reason, render.LabelComponent, what))
 	case known:
 	case in.timetable == nil:
 		return finding{}, false
@@ -181,7 +197,7 @@ func runFinding(what, conditionType string, in toolInput, run *v1alpha1.RunStatu
 
 // began reports whether the run is one that the Job asked for, or a later one. The clocks of the agent's node and of
 // the control plane may differ a little.
-func began(run *v1alpha1.RunStatus, job *endedJob) bool {
+func began(run *v1alpha1.RunStatus, job *jobOutcome) bool {
 	return run != nil && !run.StartTime.Add(10*time.Second).Before(job.started)
 }
 

@@ -233,6 +233,18 @@ func TestAuditResultsReachStatusAndEvents(t *testing.T) {
 // failJob is what Kubernetes makes of a Job whose pods never reached the agent.
 func (b *bench) failJob(from string) {
 	b.Helper()
+	job := b.startJob(from)
+	now := *job.Status.StartTime
+	for _, c := range []batchv1.JobConditionType{batchv1.JobFailureTarget, batchv1.JobFailed} {
+		job.Status.Conditions = append(job.Status.Conditions, batchv1.JobCondition{Type: c, Status: corev1.ConditionTrue, LastTransitionTime: now,
+			Reason: batchv1.JobReasonBackoffLimitExceeded, Message: "Job has reached the specified backoff limit"})
+	}
+	b.must(b.admin.Status().Update(b.Context(), job))
+}
+
+// startJob is what Kubernetes makes of a CronJob that comes due.
+func (b *bench) startJob(from string) *batchv1.Job {
+	b.Helper()
 	cron := b.cronJob(from)
 	yes := true
 	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, GenerateName: from + "-", Labels: cron.Spec.JobTemplate.Labels,
@@ -241,11 +253,29 @@ func (b *bench) failJob(from string) {
 	b.must(b.admin.Create(b.Context(), job))
 	now := metav1.NewTime(b.clock.Now())
 	job.Status.StartTime = &now
-	for _, c := range []batchv1.JobConditionType{batchv1.JobFailureTarget, batchv1.JobFailed} {
-		job.Status.Conditions = append(job.Status.Conditions, batchv1.JobCondition{Type: c, Status: corev1.ConditionTrue, LastTransitionTime: now,
-			Reason: batchv1.JobReasonBackoffLimitExceeded, Message: "Job has reached the specified backoff limit"})
-	}
 	b.must(b.admin.Status().Update(b.Context(), job))
+	return job
+}
+
+func TestJobWhosePodNeverRuns(t *testing.T) {
+	t.Parallel()
+	b := scheduled(t)
+	job := b.startJob("emea-audit")
+	b.clock.Step(9 * time.Minute)
+	b.agentSays("emea", b.healthy("emea", "hq", "fr"))
+	b.reconcile("emea", "fr")
+	b.wantTopology("emea", "AuditPassed=Unknown/NotRunYet")
+	b.clock.Step(2 * time.Minute)
+	b.agentSays("emea", b.healthy("emea", "hq", "fr"))
+	b.reconcile("emea", "fr")
+	b.wantTopology("emea", "AuditPassed=False/JobFailed", "Ready=True/Ready")
+	b.wantEvents("Warning JobFailed StockSyncTopology/emea: the agent began no run for the newest Job (its pod does not run)")
+
+	one := int32(1)
+	job.Status.Active, job.Status.Ready = 1, &one
+	b.must(b.admin.Status().Update(t.Context(), job))
+	b.reconcile("emea", "fr")
+	b.wantTopology("emea", "AuditPassed=Unknown/NotRunYet")
 }
 
 func TestJobThatNeverReachedTheAgent(t *testing.T) {
@@ -254,7 +284,7 @@ func TestJobThatNeverReachedTheAgent(t *testing.T) {
 	b.failJob("emea-reconcile")
 	b.reconcile("emea", "fr")
 	b.wantTopology("emea", "ReconcileSucceeded=False/JobFailed", "AuditPassed=Unknown/NotRunYet")
-	b.wantEvents("Warning JobFailed StockSyncTopology/emea: the newest Job ended before the agent began a run for it (BackoffLimitExceeded)")
+	b.wantEvents("Warning JobFailed StockSyncTopology/emea: the agent began no run for the newest Job (BackoffLimitExceeded)")
 
 	// A run that began later tells more than the Job.
 	b.clock.Step(time.Minute)

@@ -169,7 +169,7 @@ const (
 	ReasonNotRunYet = "NotRunYet"
 	// ReasonSuspended: the schedule is suspended, and there was no run yet.
 	ReasonSuspended = "Suspended"
-	// ReasonJobFailed: the newest Job ended before the agent began a run for it.
+	// ReasonJobFailed: the newest Job failed, or does not get under way, and the agent began no run for it.
 	ReasonJobFailed = "JobFailed"
 	// ReasonInvalidSchedule: the schedule or its time zone cannot be used, or it never comes due.
 	ReasonInvalidSchedule = "InvalidSchedule"

@@ -100,13 +100,14 @@ const (
 )
 
 // CircuitBreaker holds back a change that would zero or multiply too many SKUs
-// at once, until a person approves it. Sales keep being counted.
+// at once, until a person approves it. Sales keep being counted. A SKU counts as
+// multiplied from ten times its stock on.
 type CircuitBreaker struct {
 	// mode is Enabled or Disabled. When omitted it is Enabled.
 	// +optional
 	Mode BreakerMode `json:"mode,omitempty"`
 	// sharePercent is the share of the SKUs, in percent, that a change may zero or
-	// multiply. Between 1 and 100. When omitted it is 20.
+	// multiply by ten or more. Between 1 and 100. When omitted it is 20.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=100

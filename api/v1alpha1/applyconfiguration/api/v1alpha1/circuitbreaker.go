@@ -10,12 +10,13 @@ import (
 // with apply.
 //
 // CircuitBreaker holds back a change that would zero or multiply too many SKUs
-// at once, until a person approves it. Sales keep being counted.
+// at once, until a person approves it. Sales keep being counted. A SKU counts as
+// multiplied from ten times its stock on.
 type CircuitBreakerApplyConfiguration struct {
 	// mode is Enabled or Disabled. When omitted it is Enabled.
 	Mode *apiv1alpha1.BreakerMode `json:"mode,omitempty"`
 	// sharePercent is the share of the SKUs, in percent, that a change may zero or
-	// multiply. Between 1 and 100. When omitted it is 20.
+	// multiply by ten or more. Between 1 and 100. When omitted it is 20.
 	SharePercent *int32 `json:"sharePercent,omitempty"`
 	// minimumSKUs is the least number of SKUs a change must zero or multiply to be
 	// held back, whatever their share; it keeps small catalogues from tripping
