@@ -471,7 +471,8 @@ func part(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, knownOrd
 // pushes were added to the number, and sales blur it by what they took.
 func (p *Placement) feed(pool *Pool, d int64, s Sample, lines []Line, now time.Time) string {
 	pool.Edits = slices.DeleteFunc(pool.Edits, func(e EditMark) bool { return now.Sub(e.At) > feedWindow })
-	mark := EditMark{Store: p.Store, To: []int64{s.Quantity}, At: now}
+	// What was pushed since the sample is in Pushes too.
+	mark := EditMark{Store: p.Store, To: []int64{s.Quantity + p.Contained - s.Contained}, At: now}
 	since := p.PartedSince.Add(-Settle)
 	for _, m := range slices.Backward(p.Pushes) {
 		mark.Undid = mark.Undid || m.Units == -d
