@@ -30,7 +30,9 @@ type view struct {
 	// publicURL is empty when no webhooks are wanted.
 	publicURL string
 	objective time.Duration
-	now       time.Time
+	// newSince is since when some SKUs have waited to be enrolled, as far as this process knows.
+	newSince time.Time
+	now      time.Time
 }
 
 // statement is a condition without its time.
@@ -154,10 +156,26 @@ func (v view) inSync() statement {
 		return no(v1alpha1.ReasonLagObjectiveExceeded, fmt.Sprintf("%s another number than wanted, the oldest for longer than %s%s", count(s.Backlog, "SKU shows", "SKUs show"), v.objective, v.why()))
 	case v.store.Mode == engine.Sync && s.Enrolled == 0 && s.Placements > 0:
 		return unknown(v1alpha1.ReasonEnrolling, "the first readings wait for the orders that belong to them")
+	case v.waiting() > 0 && !v.newSince.IsZero() && v.now.Sub(v.newSince) > v.objective:
+		return unknown(v1alpha1.ReasonEnrolling, fmt.Sprintf("%d of %s not enrolled yet, so nothing is known of their differences: "+
+			"their first readings wait for the orders that belong to them%s", v.waiting(), count(s.Placements, "SKU is", "SKUs are"), v.why()))
 	case s.Conflicts > 0:
 		return yes(v1alpha1.ReasonConflicts, fmt.Sprintf("every difference is young; %s open for a person to look at: %s", count(s.Conflicts, "conflict is", "conflicts are"), where))
 	}
 	return yes(v1alpha1.ReasonInSync, "")
+}
+
+// waiting counts the SKUs that are to be enrolled and are not. In mode Observe none are to be, and a child waits
+// for nothing of its own where the master has not given a number yet.
+func (v view) waiting() int {
+	s := v.state.Stats
+	switch {
+	case v.store.Mode != engine.Sync:
+		return 0
+	case v.store.Master:
+		return s.Waiting
+	}
+	return s.Waiting - s.Unset
 }
 
 // why names the condition that keeps a store behind.
@@ -189,6 +207,13 @@ func count(n int, one, many string) string {
 // status puts the view into the operator's terms; since tells when a statement began to hold.
 func (v view) status(since func(store, condition string, s statement) agentapi.Condition) agentapi.StoreStatus {
 	s := v.state
+	enrolled := yes("", "")
+	if v.waiting() > 0 {
+		enrolled = no("", "")
+	}
+	if c := since(v.store.ID, "enrolled", enrolled); c.Status == "False" {
+		v.newSince = c.Since
+	}
 	out := agentapi.StoreStatus{
 		StoreID:          v.store.ID,
 		Master:           v.store.Master,

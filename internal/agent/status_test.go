@@ -185,6 +185,45 @@ func TestNumbersOfAStatus(t *testing.T) {
 	}
 }
 
+// A SKU may sell so often that its first reading never stands still: what is not known must not look in sync.
+func TestSKUsThatAreNotEnrolledAreTold(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		change func(*view)
+		status string
+	}{
+		{"a child's", func(v *view) { v.state.Stats.Waiting = 2 }, "Unknown"},
+		{"the master's", func(v *view) { v.store.Master, v.state.Stats.Waiting, v.state.Stats.Unset = true, 2, 2 }, "Unknown"},
+		{"those the master has no number for", func(v *view) { v.state.Stats.Waiting, v.state.Stats.Unset = 2, 2 }, "True"},
+		{"in mode Observe", func(v *view) {
+			v.store.Mode, v.preview.known, v.state.Stats.Waiting = engine.Observe, true, 2
+		}, "True"},
+	} {
+		m := sinces{}
+		look := func(after time.Duration, change func(*view)) agentapi.Condition {
+			v := good()
+			v.state.Stats.Enrolled, v.now = 8, noon.Add(after)
+			change(&v)
+			return v.status(m.at(v.now)).InSync
+		}
+		if c := look(0, tc.change); c.Status != "True" {
+			t.Errorf("%s, just listed: %+v", tc.name, c)
+		}
+		if c := look(time.Minute, tc.change); c.Status != "True" {
+			t.Errorf("%s, within the objective: %+v", tc.name, c)
+		}
+		c := look(time.Minute+time.Second, tc.change)
+		if c.Status != tc.status || (c.Status == "Unknown" && (c.Reason != v1alpha1.ReasonEnrolling || !strings.Contains(c.Message, "2 of 10 SKUs are not enrolled yet"))) {
+			t.Errorf("%s, beyond the objective: %+v", tc.name, c)
+		}
+		look(2*time.Minute, func(*view) {})
+		if c := look(3*time.Minute, tc.change); c.Status != "True" {
+			t.Errorf("%s, others than before: %+v", tc.name, c)
+		}
+	}
+}
+
 func TestSinceIsWhenTheStatusChanged(t *testing.T) {
 	t.Parallel()
 	m := sinces{}

@@ -277,6 +277,8 @@ type Tx interface {
 // as enrolled.
 type Stats struct {
 	Placements, Enrolled, Backlog, Conflicts, Stopped int
+	// Waiting are neither enrolled nor blocked; Unset are those of them whose pool has no number yet.
+	Waiting, Unset int
 	// DirtySince is when the oldest placement that differs began to; zero when none does.
 	DirtySince time.Time
 	// Worst are the largest differences.

@@ -575,6 +575,12 @@ func (tx *memoryTx) Stats(store string) (engine.Stats, error) {
 		if !waits(p) {
 			st.Enrolled++
 		}
+		if !p.Enrolled && p.Blocked == "" {
+			st.Waiting++
+			if !tx.m.pools[id].Set {
+				st.Unset++
+			}
+		}
 		if tx.m.pools[id].Stopped != "" {
 			st.Stopped++
 		}

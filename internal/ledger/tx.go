@@ -302,19 +302,22 @@ func (tx *sqliteTx) Stats(store string) (engine.Stats, error) {
 		return engine.Stats{}, err
 	}
 	var st engine.Stats
-	var waiting int
+	var unenrolled int
 	var dirty sql.NullInt64
 	err := tx.s.one(`SELECT (SELECT count(*) FROM placements WHERE store = ?1),
 		(SELECT count(*) FROM placements WHERE store = ?1 AND enrolled = 0 AND blocked <> 'Unmanaged'),
+		(SELECT count(*) FROM placements WHERE store = ?1 AND enrolled = 0 AND blocked = ''),
+		(SELECT count(*) FROM placements p WHERE store = ?1 AND enrolled = 0 AND blocked = ''
+			AND EXISTS (SELECT 1 FROM pools WHERE id = p.pool AND is_set = 0)),
 		(SELECT count(*) FROM placements WHERE store = ?1 AND todo <> 0),
 		(SELECT min(dirty_since) FROM placements WHERE store = ?1 AND todo <> 0),
 		(SELECT count(*) FROM conflicts WHERE store = ?1),
 		(SELECT count(*) FROM pools WHERE stopped <> '' AND EXISTS (SELECT 1 FROM placements WHERE store = ?1 AND pool = pools.id))`,
-		[]any{store}, &st.Placements, &waiting, &st.Backlog, &dirty, &st.Conflicts, &st.Stopped)
+		[]any{store}, &st.Placements, &unenrolled, &st.Waiting, &st.Unset, &st.Backlog, &dirty, &st.Conflicts, &st.Stopped)
 	if err != nil {
 		return engine.Stats{}, err
 	}
-	st.Enrolled = st.Placements - waiting
+	st.Enrolled = st.Placements - unenrolled
 	if dirty.Valid {
 		st.DirtySince = moment(dirty.Int64)
 	}

@@ -245,7 +245,16 @@ func decide(pool *Pool, p *Placement, samples []Sample, lines []Line, pol Policy
 	last := samples[len(samples)-1]
 	fits := p.hypotheses(last)
 	if len(fits) == 1 {
-		return p.settle(pool, fits[0], pol), true
+		gap := last.Quantity - p.Contained - fits[0] - (p.Baseline - last.Taken)
+		entries := p.settle(pool, fits[0], pol)
+		if gap != 0 {
+			// It fits only with something that was not explained yet, and may be that this very push overwrote it.
+			e := &entries[0]
+			e.Conflict = true
+			e.Units = max(e.Units, -e.Units) + max(gap, -gap)
+			e.Evidence += fmt.Sprintf("; the accounts were apart by %+d before that, unexplained", gap)
+		}
+		return entries, true
 	}
 	none := func(s Sample) (int64, bool) { return s.Quantity + s.Taken, len(p.hypotheses(s)) != 1 }
 	if !proof(samples, none) {
