@@ -64,12 +64,10 @@ func (l *lane) compared(ctx context.Context, st Store, w *walk, fn func(t *turn,
 
 // auditPage looks at the next page of the whole catalogue, which also shows what is not bound.
 func (l *lane) auditPage(ctx context.Context, st Store, w *walk, room int) error {
-	page, err := st.Driver.Catalogue(ctx, w.cursor)
+	page, err := l.asking(w, func() (Page, error) { return st.Driver.Catalogue(ctx, w.cursor) })
 	if err != nil {
 		return err
 	}
-	l.succeeded(page.Window)
-	w.Requests++
 	return l.compared(ctx, st, w, func(t *turn, w *walk) error {
 		for _, it := range page.Items {
 			p, bound, err := t.tx.PlacementAt(st.ID, it.Ref.Object())
@@ -170,12 +168,10 @@ func (l *lane) readItems(ctx context.Context, st Store, w *walk, page []stock.Pl
 	for _, p := range page {
 		refs = append(refs, p.Ref)
 	}
-	read, err := st.Driver.Read(ctx, refs)
+	read, err := l.asking(w, func() (Page, error) { return st.Driver.Read(ctx, refs) })
 	if err != nil {
 		return nil, err
 	}
-	l.succeeded(read.Window)
-	w.Requests++
 	for i := range read.Items {
 		items[read.Items[i].Ref] = &read.Items[i]
 	}
@@ -308,8 +304,8 @@ func (t *turn) compare(p stock.Placement, it *Item) ([]agentapi.Finding, error) 
 	}
 	if known && it.Quantity != want {
 		f := quantity(p, it.Quantity, want)
-		if pool.Stopped != "" {
-			f.Message += "; its writing is stopped until a person chooses the number: " + pool.Stopped
+		if pool.Stopped != "" || p.Restless() {
+			f.Message += "; " + waitsFor(pool, p, "")
 		}
 		found = append(found, f)
 	}

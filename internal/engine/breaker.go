@@ -116,6 +116,10 @@ func (e *Engine) held(tx Tx, now time.Time) (held bool, until time.Time, err err
 		return b != nil, now.Add(idle), err
 	}
 	e.mu.Lock()
+	if len(e.surge.seen) == 0 {
+		e.mu.Unlock()
+		return false, now, nil
+	}
 	limit, last := e.limits.Breaker, e.surge.last
 	seen := maps.Clone(e.surge.seen)
 	master := ""

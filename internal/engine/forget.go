@@ -149,9 +149,7 @@ func (l *lane) forgetSome(ctx context.Context, st Store) (time.Time, error) {
 		l.e.mu.Unlock()
 	}
 	now := l.e.clock.Now()
-	if st.MaxLoad > 0 {
-		f.next = now.Add(time.Duration(float64(now.Sub(began)) * max(0, 1/(runLoad*st.MaxLoad)-1)))
-	}
+	f.next = now.Add(pause(now.Sub(began), st))
 	if f.cursor = page.Next; page.Next != "" {
 		return time.Time{}, nil
 	}

@@ -77,7 +77,7 @@ func (l *lane) walk(ctx context.Context, st Store, r *activeRun) error {
 	w := r.walks[st.ID].clone()
 	room := maxFindings - r.kept()
 	l.e.mu.Unlock()
-	began := l.e.clock.Now()
+	w.asked = 0
 	var err error
 	switch {
 	case r.run.Request.Kind == agentapi.KindAudit:
@@ -95,11 +95,19 @@ func (l *lane) walk(ctx context.Context, st Store, r *activeRun) error {
 		return err
 	}
 	w.failing = time.Time{}
-	if st.MaxLoad > 0 {
-		w.next = later(w.next, now.Add(time.Duration(float64(now.Sub(began))*max(0, 1/(runLoad*st.MaxLoad)-1))))
+	if w.asked > 0 {
+		w.next = later(w.next, now.Add(pause(w.asked, st)))
 	}
 	l.replaceWalk(r, w)
 	return nil
+}
+
+// pause is how long a store is left alone by a run after requests that took so long.
+func pause(asked time.Duration, st Store) time.Duration {
+	if st.MaxLoad <= 0 {
+		return 0
+	}
+	return time.Duration(float64(asked) * max(0, 1/(runLoad*st.MaxLoad)-1))
 }
 
 func (l *lane) replaceWalk(r *activeRun, w *walk) {
@@ -198,6 +206,19 @@ func (r *activeRun) batchOf(tx Tx, store string, after int64, limit int) ([]stoc
 	return page, after, nil
 }
 
+// asking sends a request of the run and counts it.
+func (l *lane) asking(w *walk, send func() (Page, error)) (Page, error) {
+	began := l.e.clock.Now()
+	page, err := send()
+	w.asked += l.e.clock.Now().Sub(began)
+	if err != nil {
+		return Page{}, err
+	}
+	w.Requests++
+	l.succeeded(page.Window)
+	return page, nil
+}
+
 // reconcileSome reads a batch, merges it as any reading is merged, and notes what differs.
 func (l *lane) reconcileSome(ctx context.Context, st Store, r *activeRun, w *walk, room int) error {
 	if len(w.again) > 0 && w.read {
@@ -218,11 +239,9 @@ func (l *lane) reconcileSome(ctx context.Context, st Store, r *activeRun, w *wal
 		for _, p := range page {
 			refs = append(refs, p.Ref)
 		}
-		if read, err = st.Driver.Read(ctx, refs); err != nil {
+		if read, err = l.asking(w, func() (Page, error) { return st.Driver.Read(ctx, refs) }); err != nil {
 			return err
 		}
-		l.succeeded(read.Window)
-		w.Requests++
 	}
 	var out *effects
 	start := w.clone()
@@ -551,6 +570,9 @@ func capped(run agentapi.Run, r *activeRun) []string {
 // waiting counts the placements of a store that still do not show what they should, beside what came up since.
 func (e *Engine) waiting(ctx context.Context, r *activeRun, start *walk, st Store, state StoreState) (*walk, error) {
 	w := start.clone()
+	e.mu.Lock()
+	room := w.Kept + maxFindings - r.kept()
+	e.mu.Unlock()
 	for after := int64(0); ; {
 		n, last := 0, after
 		before := w
@@ -581,7 +603,7 @@ func (e *Engine) waiting(ctx context.Context, r *activeRun, start *walk, st Stor
 				if r.run.Request.Strategy == agentapi.DryRun {
 					continue
 				}
-				if err := w.report(tx, w.Kept+maxFindings-r.kept(), f); err != nil {
+				if err := w.report(tx, room, f); err != nil {
 					return err
 				}
 			}

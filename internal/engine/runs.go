@@ -89,6 +89,8 @@ type walk struct {
 	// again are those to be looked at once more.
 	again []doubt
 	next  time.Time
+	// asked is the time the store has spent on the requests of the last step.
+	asked time.Duration
 	// failing is since when the walk's own requests fail.
 	failing time.Time
 }
@@ -247,11 +249,10 @@ func (e *Engine) begin(ctx context.Context, r *activeRun) {
 	e.current = r
 	e.mu.Unlock()
 	e.log.Info("a run begins", "run", r.run.ID, "kind", r.run.Request.Kind, "strategy", r.run.Request.Strategy)
-	all := map[string]bool{}
-	for _, id := range r.listed {
-		all[id] = true
-	}
-	e.wake(all)
+	_ = e.nudge(r.listed, func(l *lane) {
+		// A store that fails is tried at once, unless it asked to be left alone.
+		l.retry = l.retry || (l.state.Failure != nil && l.state.Failure.RetryAfter == 0)
+	})
 	e.changed()
 	e.active.Add(1)
 	e.clock.Go(func() {

@@ -12,6 +12,7 @@ import (
 	"stocksync.dev/stocksync/internal/agentapi"
 	"stocksync.dev/stocksync/internal/engine"
 	"stocksync.dev/stocksync/internal/ledger"
+	"stocksync.dev/stocksync/internal/stock"
 )
 
 const testLedger = "00000000000000000000000000000001"
@@ -378,5 +379,185 @@ func TestBreakerHoldsALargeChange(t *testing.T) {
 	}
 	if err := a.engine.ApproveTrip(t.Context(), b.TripID); !errors.Is(err, engine.ErrUnknown) {
 		t.Errorf("the old id again: %v", err)
+	}
+}
+
+func TestBreakerLetsOrdinaryWorkThrough(t *testing.T) {
+	t.Parallel()
+	t.Run("a change of few SKUs", func(t *testing.T) {
+		t.Parallel()
+		w, a := settled(t, 2, 200)
+		for k := range 19 {
+			w.shops[0].edit(int64(firstObject+k), 0)
+		}
+		w.run(w.now.Add(time.Minute))
+		if b, err := a.engine.Breaker(t.Context()); b != nil || err != nil || w.shops[1].items[firstObject].quantity != 0 {
+			t.Errorf("it held a small change: %+v, %v", b, err)
+		}
+	})
+	t.Run("a change within the share is only waited for", func(t *testing.T) {
+		t.Parallel()
+		w, a := settled(t, 2, 200)
+		for k := range 30 {
+			w.shops[0].edit(int64(firstObject+k), 0)
+		}
+		w.run(w.now.Add(2 * time.Minute))
+		if b, err := a.engine.Breaker(t.Context()); b != nil || err != nil || w.shops[1].items[firstObject].quantity != 0 {
+			t.Errorf("it held a change of 15%%: %+v, %v", b, err)
+		}
+	})
+	t.Run("a child that joins with other numbers", func(t *testing.T) {
+		t.Parallel()
+		w, a := settled(t, 2, 100)
+		s := &shop{w: w, id: "s2", items: map[int64]*item{}, orders: map[int64]*order{}}
+		for k := range 100 {
+			id := int64(firstObject + k)
+			s.items[id] = &item{ref: ref(id), sku: fmt.Sprintf("SKU-%d", k), quantity: 1, modified: start}
+		}
+		w.shops = append(w.shops, s)
+		a.configure(w.all())
+		w.run(w.now.Add(2 * time.Minute))
+		if b, err := a.engine.Breaker(t.Context()); b != nil || err != nil || s.items[firstObject].quantity != 20 {
+			t.Errorf("the child shows %d; %+v, %v", s.items[firstObject].quantity, b, err)
+		}
+	})
+	t.Run("disabled", func(t *testing.T) {
+		t.Parallel()
+		w, a := settled(t, 2, 100)
+		a.engine.SetLimits(engine.Limits{Breaker: stock.Breaker{Disabled: true}})
+		for k := range 100 {
+			w.shops[0].edit(int64(firstObject+k), 0)
+		}
+		w.run(w.now.Add(2 * time.Minute))
+		if b, err := a.engine.Breaker(t.Context()); b != nil || err != nil || w.shops[1].items[firstObject].quantity != 0 {
+			t.Errorf("switched off it held a change: %+v, %v", b, err)
+		}
+	})
+}
+
+// What a shop is told not to sell any more by a buffer is a change as well.
+func TestBreakerHoldsAConfigurationThatZeroes(t *testing.T) {
+	t.Parallel()
+	w, a := settled(t, 2, 100)
+	a.buffer = 1000
+	a.configure(w.all())
+	w.run(w.now.Add(time.Minute))
+	b, err := a.engine.Breaker(t.Context())
+	if err != nil || b == nil || b.Zeroed != 100 {
+		t.Fatalf("%+v, %v", b, err)
+	}
+	if got := w.shops[1].items[firstObject].quantity; got != 20 {
+		t.Errorf("the child shows %d already", got)
+	}
+}
+
+func TestWaitRunAnswersWithNews(t *testing.T) {
+	t.Parallel()
+	w, a := settled(t, 2, 300)
+	r := startRun(t, a, agentapi.RunRequest{Kind: agentapi.KindAudit})
+	var seen []agentapi.Run
+	w.start(a, func() {
+		for now := r; now.State == agentapi.Running; seen = append(seen, now) {
+			var err error
+			if now, err = a.engine.WaitRun(context.Background(), now.ID, now.Sequence); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	w.run(w.now.Add(5 * time.Minute))
+	if len(seen) == 0 || seen[len(seen)-1].State != agentapi.Succeeded {
+		t.Fatalf("%+v", seen)
+	}
+	for i, s := range seen {
+		if i > 0 && (s.Sequence <= seen[i-1].Sequence || s.Done < seen[i-1].Done) {
+			t.Errorf("after %+v came %+v", seen[i-1], s)
+		}
+	}
+	if _, err := a.engine.WaitRun(t.Context(), 99, 0); !errors.Is(err, engine.ErrUnknown) {
+		t.Errorf("a run that is not there: %v", err)
+	}
+}
+
+// Excluded SKUs are in no run: not read, not missed, not written.
+func TestRunsLeaveExcludedSKUsAlone(t *testing.T) {
+	t.Parallel()
+	w, a := settled(t, 2, 5)
+	a.excluded = "sku-3"
+	a.configure(w.all())
+	w.run(w.now.Add(time.Minute))
+	for _, s := range w.shops {
+		secretly(s, firstObject+3, int64(len(s.id))+50)
+	}
+	w.shops[0].items[firstObject+3].quantity = 99
+	for _, req := range []agentapi.RunRequest{{Kind: agentapi.KindAudit}, {Kind: agentapi.KindReconcile}, {Kind: agentapi.KindAudit, SKUs: []string{"SKU-3"}},
+		{Kind: agentapi.KindReconcile, Strategy: agentapi.Reset, ConfirmReset: true}, {Kind: agentapi.KindReconcile, Strategy: agentapi.Push}} {
+		r := finish(t, w, a, startRun(t, a, req).ID)
+		if r.State != agentapi.Succeeded || len(findings(t, a, r.ID)) != 0 {
+			t.Errorf("%+v: %+v", req, r)
+		}
+	}
+	if got := w.shops[0].items[firstObject+3].quantity; got != 99 {
+		t.Errorf("an excluded SKU was written: %d", got)
+	}
+}
+
+func TestRescanAndRetry(t *testing.T) {
+	t.Parallel()
+	w, a := settled(t, 2, 3)
+	fr := w.shops[1]
+	fr.items[5000] = &item{ref: ref(5000), sku: "SKU-1", quantity: 9, modified: start}
+	w.run(w.now.Add(5 * time.Minute))
+	if err := a.engine.Rescan("nowhere"); !errors.Is(err, engine.ErrUnknown) || !strings.Contains(err.Error(), "s0, s1") {
+		t.Errorf("%v", err)
+	}
+	if err := a.engine.Rescan("s1"); err != nil {
+		t.Fatal(err)
+	}
+	w.run(w.now.Add(10 * time.Second))
+	if rows, err := a.ledger.Conflicts(t.Context()); err != nil || len(rows) != 1 || rows[0].Kind != stock.Duplicate {
+		t.Errorf("after a rescan: %+v, %v", rows, err)
+	}
+	fr.down = true
+	w.run(w.now.Add(30 * time.Minute))
+	fr.down = false
+	w.shops[0].sell(firstObject, 1)
+	if err := a.engine.Retry(); err != nil {
+		t.Fatal(err)
+	}
+	w.run(w.now.Add(15 * time.Second))
+	if got := fr.items[firstObject].quantity; got != 19 {
+		t.Errorf("15 seconds after a retry the shop shows %d", got)
+	}
+}
+
+// A store that does not answer does not keep a run from ending, and the others are put right.
+func TestReconcileGoesOnWithoutAStoreThatFails(t *testing.T) {
+	t.Parallel()
+	w, a := settled(t, 3, 120)
+	w.shops[2].down = true
+	w.shops[0].sell(firstObject, 4)
+	r := finish(t, w, a, startRun(t, a, agentapi.RunRequest{Kind: agentapi.KindReconcile}).ID)
+	if r.State != agentapi.NeedsAttention || r.Counts[agentapi.StoreUnreachable] != 1 || r.Stores[2].Error == "" || !strings.Contains(r.Message, "s2") {
+		t.Errorf("%+v", r)
+	}
+	if got := w.shops[1].items[firstObject].quantity; got != 16 {
+		t.Errorf("s1 shows %d", got)
+	}
+}
+
+// A store in mode Observe is read and reported on; nothing is written to it, and nobody is called.
+func TestReconcileInObserveOnlyReports(t *testing.T) {
+	t.Parallel()
+	w, a := settled(t, 2, 3)
+	a.configureMode(map[string]engine.Mode{"s1": engine.Observe})
+	w.shops[0].sell(firstObject, 4)
+	w.run(w.now.Add(time.Minute))
+	r := finish(t, w, a, startRun(t, a, agentapi.RunRequest{Kind: agentapi.KindReconcile}).ID)
+	if r.State != agentapi.Succeeded || r.Stores[1].Differing != 1 || r.Stores[1].Waiting != 1 || !strings.Contains(r.Message, "not in mode Sync") {
+		t.Errorf("%+v", r)
+	}
+	if got := w.shops[1].items[firstObject].quantity; got != 20 {
+		t.Errorf("s1 shows %d", got)
 	}
 }

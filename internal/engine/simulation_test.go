@@ -112,6 +112,9 @@ type agent struct {
 	ctx      context.Context
 	procs    []*proc
 	stores   []string
+	// buffer is held back from children, excluded a SKU that is left alone.
+	buffer   int64
+	excluded stock.Key
 }
 
 // books is a ledger that can be looked into.
@@ -225,7 +228,8 @@ func (a *agent) configureMode(modes map[string]engine.Mode) {
 		if a.w.joined[s.id].IsZero() {
 			a.w.joined[s.id] = a.w.now
 		}
-		list = append(list, engine.Store{ID: s.id, Mode: mode, Policy: stock.Policy{Master: s.id == "s0"},
+		list = append(list, engine.Store{ID: s.id, Mode: mode, Policy: stock.Policy{Master: s.id == "s0", BufferUnits: a.buffer},
+			Excluded:    func(k stock.Key) bool { return k == a.excluded },
 			MinInterval: 5 * time.Second, MaxLoad: .02, Driver: &link{w: a.w, s: s, a: a}})
 	}
 	if err := a.engine.Configure(a.ctx, list); err != nil {
