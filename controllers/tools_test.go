@@ -459,6 +459,27 @@ func TestTokensAreRotatedWithThePrivatePort(t *testing.T) {
 	}
 }
 
+// TestOlderInstallationGetsTokensWithoutRestart: the private port's Secret of an operator from before the tools.
+func TestOlderInstallationGetsTokensWithoutRestart(t *testing.T) {
+	t.Parallel()
+	b := running(t)
+	secret, set := b.secret("emea-agent-private"), b.versions()["StatefulSet emea-agent"]
+	token := string(secret.Data[agentapi.TokenFile])
+	b.must(b.admin.Patch(t.Context(), secret, client.RawPatch(types.MergePatchType, []byte(`{"data":{"read-token":null,"write-token":null}}`))))
+	b.restart()
+	b.once("emea")
+	after := b.secret("emea-agent-private").Data
+	if len(after[agentapi.ReadTokenFile]) < 32 || len(after[agentapi.WriteTokenFile]) < 32 || string(after[agentapi.TokenFile]) != token {
+		t.Error("the tools' tokens are missing, or the operator's own changed")
+	}
+	if !contains(after[agentapi.CAFile], string(secret.Data[agentapi.TLSCertFile])) {
+		t.Error("the operator would not trust the agent until it has read the new certificate")
+	}
+	if now := b.versions()["StatefulSet emea-agent"]; now != set {
+		t.Error("the StatefulSet was changed: agents would restart")
+	}
+}
+
 // kubectl runs the real one, in the bench's namespace.
 func (b *bench) kubectl(config string, arguments ...string) string {
 	b.Helper()

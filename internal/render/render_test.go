@@ -177,6 +177,30 @@ func TestConfigIsTheUsersOwnDocuments(t *testing.T) {
 	}
 }
 
+// TestRequestsTravelWithTheirObject: our annotations reach the agent, level-triggered; those of others do not.
+func TestRequestsTravelWithTheirObject(t *testing.T) {
+	t.Parallel()
+	top, all := topology(t, minimal), children(t, "fr")
+	before, err := render.NewConfig(top, all, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all[0].Annotations = map[string]string{"stocksync.dev/take-over": "0123", "stocksync.dev.example.com/x": "other", "team": "shops"}
+	top.Annotations = map[string]string{v1alpha1.AnnotationApproveTrip: "t-7", "argocd.argoproj.io/sync-wave": "1"}
+	after, err := render.NewConfig(top, all, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.Revision == before.Revision {
+		t.Error("the revision does not change with an annotation of ours; the agent would never be told")
+	}
+	for text, want := range map[string]bool{"stocksync.dev/take-over: \"0123\"": true, "stocksync.dev/approve-trip: t-7": true, "other": false, "team": false, "argocd": false} {
+		if strings.Contains(string(after.File), text) != want {
+			t.Errorf("the agent is told %q: %v, want %v", text, !want, want)
+		}
+	}
+}
+
 func TestConfigTooLarge(t *testing.T) {
 	t.Parallel()
 	_, err := render.NewConfig(topology(t, minimal), nil, render.SecretData{"ca": {"ca.crt": make([]byte, 800_000)}})
