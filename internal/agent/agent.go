@@ -71,7 +71,7 @@ type Ledger interface {
 	ResolveConflicts(ctx context.Context, ids ...int64) error
 	History(ctx context.Context, pool int64, limit int) ([]ledger.Row, error)
 	Events(ctx context.Context, q ledger.EventQuery) ([]ledger.Row, error)
-	Prune(ctx context.Context, olderThan time.Time, maxRows int) error
+	Prune(ctx context.Context, olderThan time.Time, maxRows int) (int, error)
 	Totals(ctx context.Context) (ledger.Totals, error)
 	Exposure(ctx context.Context) (map[string]int64, error)
 }
@@ -84,6 +84,7 @@ type Agent struct {
 	ledger   Ledger
 	ledgerID string
 	engine   *engine.Engine
+	runs     runner // the engine
 	receiver *receiver
 	metrics  *metrics
 	started  time.Time
@@ -103,6 +104,8 @@ type Agent struct {
 	loaded   bool
 	previews map[string]preview
 	looking  engine.Signal
+	// heeding wakes who looks at what annotations ask for.
+	heeding engine.Signal
 
 	// asking is held while a status is made.
 	asking    sync.Mutex
@@ -137,11 +140,12 @@ func New(ctx context.Context, o Options, l Ledger, clock engine.Clock) (*Agent, 
 		return nil, err
 	}
 	a := &Agent{o: o, log: o.Log, clock: clock, ledgerID: id, started: clock.Now(),
-		shops: map[string]*running{}, sinces: sinces{}, looking: clock.NewSignal()}
+		shops: map[string]*running{}, sinces: sinces{}, looking: clock.NewSignal(), heeding: clock.NewSignal()}
 	a.metrics = newMetrics(o.Version, &statusCollector{status: a.Status, exposure: l.Exposure, log: o.Log})
 	a.ledger = countingLedger{l, a.metrics}
 	a.engine = engine.New(a.ledger, id, clock, o.Log.WithName("engine"))
 	a.engine.Observe(observer{a})
+	a.runs = a.engine
 	a.receiver = newReceiver(id, clock.Now, a.engine.Hint, a.metrics.delivered, o.Log.WithName("webhooks"))
 	return a, nil
 }
@@ -158,7 +162,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer all.Wait()
 	defer a.removing.Wait()
 
-	servers, err := a.listen()
+	servers, err := a.listen(ctx)
 	if err != nil {
 		return err
 	}
@@ -196,6 +200,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	all.Go(func() { a.prune(ctx) })
 	all.Go(func() { a.look(ctx) })
+	all.Go(func() { a.heed(ctx) })
 	a.log.Info("the agent runs", "version", a.o.Version, "ledger", a.ledgerID)
 	for {
 		select {
@@ -225,7 +230,7 @@ func (a *Agent) prune(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err := a.ledger.Prune(ctx, a.clock.Now().Add(-keepHistory), keepHistoryRows); err != nil && ctx.Err() == nil {
+		if _, err := a.ledger.Prune(ctx, a.clock.Now().Add(-keepHistory), keepHistoryRows); err != nil && ctx.Err() == nil {
 			a.log.Error(err, "old history could not be deleted; it is tried again tomorrow")
 		}
 	}
@@ -360,6 +365,7 @@ func (a *Agent) apply(ctx context.Context, next Config) error {
 	defer a.mu.Unlock()
 	a.conf, a.shops = conf, shops
 	a.looking.Set()
+	a.heeding.Set()
 	return nil
 }
 
@@ -493,6 +499,9 @@ func (a *Agent) Status(ctx context.Context) (agentapi.Status, error) {
 		Pools: totals.Pools, OversoldPools: totals.Oversold, OversoldUnits: int(totals.OversoldUnits),
 		StoppedSKUs: totals.Stopped, Conflicts: totals.Conflicts,
 	}
+	if err := a.tell(ctx, &s); err != nil {
+		return agentapi.Status{}, err
+	}
 	a.sinces.forget(func(id string) bool { return shops[id] != nil })
 	for _, st := range conf.Stores {
 		v := view{store: st, state: byID[st.ID], hooks: shops[st.ID].keeper.snapshot(), preview: previews[st.ID],
@@ -563,7 +572,7 @@ func (p port) serve() error {
 }
 
 // listen binds every port before any is served, so that a wrong address shows at once.
-func (a *Agent) listen() (ports []port, err error) {
+func (a *Agent) listen(ctx context.Context) (ports []port, err error) {
 	defer func() {
 		if err != nil {
 			for _, p := range ports {
@@ -595,7 +604,7 @@ func (a *Agent) listen() (ports []port, err error) {
 		if err := id.load(); err != nil {
 			return ports, err
 		}
-		s, err := add("private", "--private-addr", a.o.PrivateAddr, statusHandler(id.authorised, a.Status))
+		s, err := add("private", "--private-addr", a.o.PrivateAddr, a.toolsHandler(ctx, id.rightOf))
 		if err != nil {
 			return ports, err
 		}
@@ -606,7 +615,7 @@ func (a *Agent) listen() (ports []port, err error) {
 	if err != nil {
 		return ports, err
 	}
-	ports = append(ports, port{name: "socket", listener: socket, server: newServer(a.socketHandler(), a.log)})
+	ports = append(ports, port{name: "socket", listener: socket, server: newServer(a.toolsHandler(ctx, everything), a.log)})
 	if a.o.Listening != nil {
 		addrs := map[string]net.Addr{}
 		for _, p := range ports {

@@ -28,7 +28,8 @@ type Config struct {
 	// Breaker says how large a change may be before a person is asked.
 	Breaker stock.Breaker
 	// Stores holds the master first, then the children ordered by id.
-	Stores []Store
+	Stores   []Store
+	Requests Requests
 	// Problems are about documents that belong to no store of Stores; everything else is in use.
 	Problems []string
 }
@@ -193,6 +194,7 @@ func (b *builder) config() (Config, error) {
 		LagObjective: t.LagObjective(),
 		Breaker:      stock.Breaker{Disabled: !t.Spec.CircuitBreaker.On(), SharePercent: t.Spec.CircuitBreaker.MaxSharePercent(), MinimumSKUs: t.Spec.CircuitBreaker.LeastSKUs()},
 	}
+	c.Requests, c.Problems = requestsOf(t.Annotations)
 	master := b.store(b.doc, t.Spec.Master.StoreID, t.EffectiveMode(), t.Spec.Master.WooCommerce, "spec.master.", nil)
 	master.Master = true
 	if master.Settings != nil {

@@ -162,7 +162,8 @@ type benchOptions struct {
 	dial    func(Store) (Shop, error)
 	ledger  Ledger // the SQLite ledger of the directory when nil
 	private bool
-	unready bool // do not wait until the agent is ready
+	unready bool                // do not wait until the agent is ready
+	runs    func(runner) runner // stands before the engine where set
 	dir     string
 }
 
@@ -211,6 +212,9 @@ func startAgent(t *testing.T, o benchOptions, docs ...string) *bench {
 		t.Fatal(err)
 	}
 	b.agent = a
+	if o.runs != nil {
+		a.runs = o.runs(a.runs)
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()
 	b.stop = sync.OnceValue(func() error {

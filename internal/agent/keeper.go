@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-logr/logr"
 
+	"stocksync.dev/stocksync/internal/agentapi"
 	"stocksync.dev/stocksync/internal/driver/woocommerce"
 	"stocksync.dev/stocksync/internal/engine"
 	"stocksync.dev/stocksync/internal/event"
@@ -33,6 +34,8 @@ type Shop interface {
 	EnsureWebhooks(ctx context.Context, deliveryURL, secret string) ([]woocommerce.Repair, error)
 	RemoveWebhooks(ctx context.Context, deliveryURL string) error
 	Versions(ctx context.Context) (woocommerce.Versions, error)
+	// Probe tests the connection, writes nothing, and ends with the first check that fails.
+	Probe(ctx context.Context) []agentapi.PingCheck
 	Close()
 }
 

@@ -1,11 +1,9 @@
 package agent
 
 import (
-	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,7 +17,7 @@ import (
 	"stocksync.dev/stocksync/internal/agentapi"
 )
 
-// identity is the certificate and the token of the private port, read again when their files change.
+// identity is the certificate and the tokens of the private port, read again when their files change.
 type identity struct {
 	dir string
 	log logr.Logger
@@ -91,41 +89,29 @@ func (id *identity) tlsConfig() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: id.certificate, NextProtos: []string{"http/1.1"}}
 }
 
-// authorised compares the bearer token in constant time.
-func (id *identity) authorised(r *http.Request) bool {
+// rightOf is the right of the request's bearer token. The tokens are compared in constant time, each of them.
+func (id *identity) rightOf(r *http.Request) right {
 	_ = id.load() // a failure keeps the token there is
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	got := sha256.Sum256([]byte(token))
 	id.mu.Lock()
-	defer id.mu.Unlock()
-	return subtle.ConstantTimeCompare(got[:], id.token[:]) == 1 && ok && id.cert != nil
-}
-
-// statusHandler answers GET [agentapi.StatusPath] for whoever is authorised.
-func statusHandler(authorised func(*http.Request) bool, status func(context.Context) (agentapi.Status, error)) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case !authorised(r):
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			refuse(w, http.StatusUnauthorized, "a bearer token is needed")
-		case r.URL.Path != agentapi.StatusPath:
-			refuse(w, http.StatusNotFound, "there is only "+agentapi.StatusPath)
-		case r.Method != http.MethodGet:
-			w.Header().Set("Allow", http.MethodGet)
-			refuse(w, http.StatusMethodNotAllowed, "status is read by GET")
-		default:
-			s, err := status(r.Context())
-			if err != nil {
-				refuse(w, http.StatusServiceUnavailable, "the ledger cannot be read: "+err.Error())
-				return
-			}
-			writeJSON(w, s)
+	known := map[right][sha256.Size]byte{}
+	if id.cert != nil {
+		known[readStatus] = id.token
+	}
+	id.mu.Unlock()
+	for may, name := range map[right]string{readAll: agentapi.ReadTokenFile, writeAll: agentapi.WriteTokenFile} {
+		// Read anew each time: a token that is taken away must not live on. Without the file nobody has the right.
+		text, err := readFile(filepath.Join(id.dir, name), 4096)
+		if token := strings.TrimSpace(string(text)); err == nil && token != "" {
+			known[may] = sha256.Sum256([]byte(token))
 		}
-	})
-}
-
-func writeJSON(w http.ResponseWriter, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	_ = json.NewEncoder(w).Encode(v) // the peer went away
+	}
+	may := nothing
+	for m, want := range known {
+		if subtle.ConstantTimeCompare(got[:], want[:]) == 1 && ok {
+			may = max(may, m)
+		}
+	}
+	return may
 }

@@ -131,7 +131,7 @@ func TestThePrivatePortNeedsItsFiles(t *testing.T) {
 		// An empty token must never let anybody in.
 		r, _ := http.NewRequest("GET", "https://x/v1/status", nil)
 		r.Header.Set("Authorization", "Bearer ")
-		if id.authorised(r) {
+		if id.rightOf(r) != nothing {
 			t.Errorf("%s: authorised", name)
 		}
 	}

@@ -47,6 +47,9 @@ func (s *stubShop) Read(context.Context, []stock.Ref) (engine.Page, error) { ret
 func (s *stubShop) Orders(context.Context, engine.OrderQuery) (engine.OrderPage, error) {
 	return engine.OrderPage{}, nil
 }
+func (s *stubShop) Probe(context.Context) []agentapi.PingCheck {
+	return []agentapi.PingCheck{{Name: agentapi.CheckDNS, OK: true}}
+}
 func (s *stubShop) Versions(context.Context) (woocommerce.Versions, error) {
 	return woocommerce.Versions{WooCommerce: "9.9.5"}, nil
 }

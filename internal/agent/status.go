@@ -299,24 +299,11 @@ func previewOf(tx engine.Tx, store, master string, pol stock.Policy) (preview, e
 		}
 		for _, p := range page {
 			after = p.Pool
-			if p.Enrolled || p.Blocked != "" {
-				continue
-			}
-			pool, err := tx.Pool(p.Pool)
+			want, known, err := wouldShow(tx, p, master, pol)
 			if err != nil {
 				return preview{}, err
 			}
-			if !pool.Set {
-				lead, ok, err := tx.Placement(master, p.Pool)
-				if err != nil {
-					return preview{}, err
-				}
-				if !ok || lead.Blocked != "" {
-					continue
-				}
-				pool.Units = lead.Shown
-			}
-			if want := stock.Wanted(pool, pol); want != p.Shown {
+			if known && want != p.Shown {
 				out.differ++
 				out.worst = append(out.worst, agentapi.Mismatch{SKU: p.SKU, Shown: p.Shown, Wanted: want})
 			}
@@ -331,6 +318,25 @@ func previewOf(tx engine.Tx, store, master string, pol stock.Policy) (preview, e
 			return out, nil
 		}
 	}
+}
+
+// wouldShow is what a placement that is not enrolled would show in mode Sync; known tells whether that can be said.
+func wouldShow(tx engine.Tx, p stock.Placement, master string, pol stock.Policy) (units int64, known bool, err error) {
+	if p.Enrolled || p.Blocked != "" {
+		return 0, false, nil
+	}
+	pool, err := tx.Pool(p.Pool)
+	if err != nil {
+		return 0, false, err
+	}
+	if !pool.Set {
+		lead, ok, err := tx.Placement(master, p.Pool)
+		if err != nil || !ok || lead.Blocked != "" {
+			return 0, false, err
+		}
+		pool.Units = lead.Shown
+	}
+	return stock.Wanted(pool, pol), true, nil
 }
 
 // sinces remembers, for the life of the process, when each condition took its status.

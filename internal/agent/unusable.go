@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"stocksync.dev/stocksync/internal/agentapi"
 	"stocksync.dev/stocksync/internal/driver/woocommerce"
 	"stocksync.dev/stocksync/internal/engine"
 	"stocksync.dev/stocksync/internal/stock"
@@ -47,6 +48,10 @@ func (u unusable) RemoveWebhooks(context.Context, string) error { return u.fault
 
 func (u unusable) Versions(context.Context) (woocommerce.Versions, error) {
 	return woocommerce.Versions{}, u.fault
+}
+
+func (u unusable) Probe(context.Context) []agentapi.PingCheck {
+	return []agentapi.PingCheck{{Name: "Configuration", Reason: u.fault.Reason, Message: u.fault.Message}}
 }
 
 func (unusable) Close() {}

@@ -273,19 +273,35 @@ type Ping struct {
 	StoreID string `json:"storeID"`
 	// OK: every check passed.
 	OK bool `json:"ok"`
-	// Checks in the order they were made; the first that fails ends the list.
+	// Checks in the order they were made. What cannot be told after one that failed is left out.
 	Checks []PingCheck `json:"checks"`
 }
 
-// PingCheck is one check: DNS, TLS, Authentication, ReadProducts, ReadOrders, Write, Clock, Role.
+// The checks of a connection.
+const (
+	CheckDNS            = "DNS"
+	CheckTCP            = "TCP"
+	CheckTLS            = "TLS"
+	CheckRESTAPI        = "RESTAPI"
+	CheckAuthentication = "Authentication"
+	CheckReadProducts   = "ReadProducts"
+	CheckReadOrders     = "ReadOrders"
+	// CheckWrite tests the permission to write, and writes nothing.
+	CheckWrite = "Write"
+	CheckClock = "Clock"
+	// CheckRole tests the part a plugin store says it has.
+	CheckRole = "Role"
+)
+
+// PingCheck is one check.
 type PingCheck struct {
 	Name string `json:"name"`
 	OK   bool   `json:"ok"`
 	// Reason is a condition reason of api/v1alpha1 when OK is false.
 	Reason  string `json:"reason,omitempty"`
 	Message string `json:"message,omitempty"`
-	// Milliseconds it took.
-	Milliseconds int64 `json:"milliseconds"`
+	// Milliseconds it took; 0 where it was a part of the next one.
+	Milliseconds int64 `json:"milliseconds,omitempty"`
 }
 
 // Entry is a line of a SKU's history, or an open conflict.

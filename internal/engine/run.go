@@ -2,9 +2,7 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -334,46 +332,6 @@ func (e *Engine) listed() {
 	}
 	e.mu.Unlock()
 	e.wake(all)
-}
-
-// Resolve sets a SKU's pool to a number a person chose, and lets it be written again. What shops do from now
-// on is counted on top.
-func (e *Engine) Resolve(ctx context.Context, sku string, units int64) error {
-	var out *effects
-	err := e.ledger.Update(ctx, func(tx Tx) error {
-		out = newEffects()
-		id, err := tx.PoolOf(stock.KeyOf(sku))
-		if err != nil {
-			return err
-		}
-		if id == 0 {
-			return fmt.Errorf("SKU %q: %w; it must be the SKU of an item of the master", strings.TrimSpace(sku), ErrNotFound)
-		}
-		t := &turn{e: e, tx: tx, now: e.clock.Now(), out: out}
-		return t.choose(id, units, "a person chose the number")
-	})
-	if err != nil {
-		return err
-	}
-	e.wake(out.wake)
-	return nil
-}
-
-// choose sets a pool to a number, whatever it was, and lets it be written again.
-func (t *turn) choose(id, units int64, why string) error {
-	pool, err := t.tx.Pool(id)
-	if err != nil {
-		return err
-	}
-	entry := stock.Entry{Kind: stock.Resolved, Pool: id, SKU: pool.SKU, Delta: units - pool.Units, Units: units, Evidence: why, At: t.now}
-	pool.Units, pool.Set, pool.Stopped, pool.Edits = units, true, "", nil
-	if err := t.tx.PutPool(pool); err != nil {
-		return err
-	}
-	if err := t.tx.Append(entry); err != nil {
-		return err
-	}
-	return t.replan(pool)
 }
 
 // StoreState is what a lane knows of its store.

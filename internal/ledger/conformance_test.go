@@ -25,7 +25,7 @@ type peopleLedger interface {
 	ResolveConflicts(ctx context.Context, ids ...int64) error
 	History(ctx context.Context, pool int64, limit int) ([]Row, error)
 	Events(ctx context.Context, q EventQuery) ([]Row, error)
-	Prune(ctx context.Context, olderThan time.Time, maxRows int) error
+	Prune(ctx context.Context, olderThan time.Time, maxRows int) (int, error)
 	Totals(ctx context.Context) (Totals, error)
 	Exposure(ctx context.Context) (map[string]int64, error)
 }
@@ -291,7 +291,10 @@ func TestConformance(t *testing.T) {
 				same("resolve", func(l peopleLedger) []string { return []string{answer(l.ResolveConflicts(ctx, ids...))} })
 			case 1:
 				rows := rapid.IntRange(0, 5).Draw(t, "rows")
-				same("prune", func(l peopleLedger) []string { return []string{answer(l.Prune(ctx, since, rows))} })
+				same("prune", func(l peopleLedger) []string {
+					n, err := l.Prune(ctx, since, rows)
+					return []string{answer(err), fmt.Sprint(n)}
+				})
 			case 2:
 				if err := disk.Close(); err != nil {
 					t.Fatal(err)

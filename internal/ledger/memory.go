@@ -161,7 +161,7 @@ func (m *Memory) Events(_ context.Context, q EventQuery) ([]Row, error) {
 }
 
 // Prune is [SQLite.Prune].
-func (m *Memory) Prune(_ context.Context, olderThan time.Time, maxRows int) error {
+func (m *Memory) Prune(_ context.Context, olderThan time.Time, maxRows int) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	olderThan = at(olderThan)
@@ -173,7 +173,7 @@ func (m *Memory) Prune(_ context.Context, olderThan time.Time, maxRows int) erro
 		n = max(n, len(m.history)-maxRows)
 	}
 	m.history = slices.Clone(m.history[n:])
-	return nil
+	return n, nil
 }
 
 // Totals is [SQLite.Totals].

@@ -435,10 +435,11 @@ func (s *SQLite) Events(ctx context.Context, q EventQuery) (rows []Row, err erro
 }
 
 // Prune shortens the history from its old end: up to the first row that is not older than olderThan, and
-// further until maxRows are left (0: as many as there are). Conflicts that wait are kept.
-func (s *SQLite) Prune(ctx context.Context, olderThan time.Time, maxRows int) error {
+// further until maxRows are left (0: as many as there are). Conflicts that wait are kept. It counts the rows it
+// has deleted.
+func (s *SQLite) Prune(ctx context.Context, olderThan time.Time, maxRows int) (deleted int, err error) {
 	var upTo int64
-	err := s.view(ctx, func(tx *sqliteTx) error {
+	err = s.view(ctx, func(tx *sqliteTx) error {
 		var last int64
 		if err := tx.s.one(`SELECT coalesce(max(id), 0) FROM history`, nil, &last); err != nil {
 			return err
@@ -458,8 +459,11 @@ func (s *SQLite) Prune(ctx context.Context, olderThan time.Time, maxRows int) er
 			n, err = tx.s.change(`DELETE FROM history WHERE id IN (SELECT id FROM history WHERE id <= ? ORDER BY id LIMIT ?)`, upTo, pruneStep)
 			return err
 		})
+		if err == nil {
+			deleted += int(n)
+		}
 	}
-	return err
+	return deleted, err
 }
 
 // Totals are the counts over all stores.

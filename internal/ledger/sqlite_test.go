@@ -421,8 +421,12 @@ func TestPrune(t *testing.T) {
 			{start, 1000, 1000},
 			{start.Add(24 * 365 * time.Hour), 5000, 0},
 		} {
-			if err := l.Prune(t.Context(), c.older, c.max); err != nil {
+			before, err := l.History(t.Context(), 1, 0)
+			if err != nil {
 				t.Fatal(err)
+			}
+			if n, err := l.Prune(t.Context(), c.older, c.max); err != nil || n != len(before)-c.want {
+				t.Fatalf("%d of %d rows deleted, %v; %d were to stay", n, len(before), err, c.want)
 			}
 			if got, err := l.History(t.Context(), 1, 0); err != nil || len(got) != c.want {
 				t.Errorf("%d rows left, %v; want %d", len(got), err, c.want)
@@ -456,7 +460,8 @@ func TestStatementsUseIndexes(t *testing.T) {
 	}
 	_, err1 := s.History(t.Context(), 1, 1)
 	_, err2 := s.Totals(t.Context())
-	if err := errors.Join(err1, err2, s.Prune(t.Context(), time.Now(), 1), s.ResolveConflicts(t.Context(), 1)); err != nil {
+	_, err3 := s.Prune(t.Context(), time.Now(), 1)
+	if err := errors.Join(err1, err2, err3, s.ResolveConflicts(t.Context(), 1)); err != nil {
 		t.Fatal(err)
 	}
 	// Reading all of these is what the statement is for, or they have one row, or (history) it ends at the first hit.

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"encoding/xml"
@@ -16,7 +17,8 @@ import (
 	"stocksync.dev/stocksync/internal/agentapi"
 )
 
-// Audit prints a run that has ended with everything it found. It keeps none of it in memory.
+// Audit prints a run that has ended with everything it found. Where more was counted than the agent keeps, that is said
+// where the format has a place for it.
 func (p Printer) Audit(r agentapi.Run, found iter.Seq2[agentapi.Finding, error]) error {
 	switch p.Format {
 	case JSON, YAML:
@@ -126,41 +128,34 @@ func auditCSV(w io.Writer, found iter.Seq2[agentapi.Finding, error]) error {
 	return out.Error()
 }
 
-// auditJUnit prints a test suite: a test for each store, that it could be read, and a failed one for each finding.
-// A difference that is in flight is a skipped test.
+// auditJUnit prints a test suite: a test for the run and each store, that they could be read, and a failed one for
+// each finding. A difference that is in flight is a skipped test.
 func auditJUnit(w io.Writer, r agentapi.Run, found iter.Seq2[agentapi.Finding, error]) error {
-	out := &sink{w: w}
-	failures, unread := 0, 0
-	for class, n := range r.Counts {
-		if class != agentapi.InFlight {
-			failures += n
+	// The counts stand before the tests, so the tests are kept; the agent bounds their number.
+	var tests strings.Builder
+	out := &sink{w: &tests}
+	var counts struct{ tests, failure, failed, skipped int }
+	add := func(class, name, kind, reason, problem string) {
+		counts.tests++
+		if problem != "" {
+			switch kind {
+			case "failure":
+				counts.failure++
+			case "error":
+				counts.failed++
+			default:
+				counts.skipped++
+			}
 		}
+		testcase(out, class, name, kind, reason, problem)
 	}
-	for _, s := range r.Stores {
-		if s.Error != "" {
-			unread++
-		}
-	}
-	whole := 0
-	if r.State == agentapi.Failed || r.State == agentapi.Cancelled {
-		whole = 1
-	}
-	seconds := 0
-	if r.FinishedAt != nil {
-		seconds = int(r.FinishedAt.Sub(r.StartedAt) / time.Second)
-	}
-	out.text(xml.Header)
-	out.text("<testsuites>\n")
-	out.text(fmt.Sprintf("  <testsuite name=%s id=\"%d\" tests=\"%d\" failures=\"%d\" errors=\"%d\" skipped=\"%d\" time=\"%d\" timestamp=\"%s\">\n",
-		quote("StockSync "+string(r.Request.Kind)), r.ID, 1+len(r.Stores)+failures+r.Counts[agentapi.InFlight], failures, unread+whole,
-		r.Counts[agentapi.InFlight], seconds, r.StartedAt.UTC().Format("2006-01-02T15:04:05")))
 	problem := ""
-	if whole == 1 {
-		problem = r.Message
+	if r.State == agentapi.Failed || r.State == agentapi.Cancelled {
+		problem = cmp.Or(r.Message, string(r.State))
 	}
-	testcase(out, "run", string(r.Request.Kind), "error", string(r.State), problem)
+	add("run", string(r.Request.Kind), "error", string(r.State), problem)
 	for _, s := range r.Stores {
-		testcase(out, s.StoreID, "compared", "error", "StoreUnreachable", s.Error)
+		add(s.StoreID, "compared", "error", string(agentapi.StoreUnreachable), s.Error)
 	}
 	for f, err := range found {
 		if err != nil {
@@ -170,13 +165,33 @@ func auditJUnit(w io.Writer, r agentapi.Run, found iter.Seq2[agentapi.Finding, e
 		if f.Class == agentapi.InFlight {
 			kind = "skipped"
 		}
-		testcase(out, f.Store, strings.TrimSpace(string(f.Class)+" "+f.SKU), kind, string(f.Class), told(f))
-		if out.err != nil {
-			return out.err
-		}
+		add(f.Store, strings.TrimSpace(string(f.Class)+" "+f.SKU), kind, string(f.Class), told(f))
+	}
+	seconds := 0
+	if r.FinishedAt != nil {
+		seconds = int(r.FinishedAt.Sub(r.StartedAt) / time.Second)
+	}
+	out = &sink{w: w}
+	out.text(xml.Header)
+	out.text("<testsuites>\n")
+	out.text(fmt.Sprintf("  <testsuite name=%s id=\"%d\" tests=\"%d\" failures=\"%d\" errors=\"%d\" skipped=\"%d\" time=\"%d\" timestamp=\"%s\">\n",
+		quote("StockSync "+string(r.Request.Kind)), r.ID, counts.tests, counts.failure, counts.failed, counts.skipped,
+		seconds, r.StartedAt.UTC().Format("2006-01-02T15:04:05")))
+	out.text(tests.String())
+	if all := total(r); all > counts.failure+counts.skipped {
+		out.text(fmt.Sprintf("    <system-out>%d more findings were counted and are not listed</system-out>\n", all-counts.failure-counts.skipped))
 	}
 	out.text("  </testsuite>\n</testsuites>\n")
 	return out.err
+}
+
+// total counts the findings of a run, those in flight too.
+func total(r agentapi.Run) int {
+	n := 0
+	for _, count := range r.Counts {
+		n += count
+	}
+	return n
 }
 
 func told(f agentapi.Finding) string {

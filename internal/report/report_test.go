@@ -230,7 +230,7 @@ func TestTerminationFits(t *testing.T) {
 		large.Stores = append(large.Stores, agentapi.RunStore{StoreID: strings.Repeat("s", 40), Error: strings.Repeat("\x00é", 200)})
 		large.Worst = append(large.Worst, agentapi.Finding{SKU: strings.Repeat("\"", 100), Message: strings.Repeat("m", 300)})
 	}
-	for name, text := range map[string][]byte{"small": Termination(small), "large": Termination(large), "failed": FailedTermination(agentapi.KindAudit, errors.New(large.Message))} {
+	for name, text := range map[string][]byte{"small": Termination(small), "large": Termination(large), "failed": FailedTermination(agentapi.KindAudit, ExitFailed, errors.New(large.Message))} {
 		var got termination
 		if err := json.Unmarshal(text, &got); err != nil || len(text) > MaxTermination {
 			t.Errorf("%s: %d bytes, %v", name, len(text), err)

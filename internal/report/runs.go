@@ -197,9 +197,10 @@ func Termination(r agentapi.Run) []byte {
 	return t.fit()
 }
 
-// FailedTermination is the termination message of a command that could not wait for its run.
-func FailedTermination(kind agentapi.RunKind, err error) []byte {
-	return termination{Kind: kind, State: agentapi.Failed, ExitCode: ExitFailed, Message: err.Error()}.fit()
+// FailedTermination is the termination message of a command that could not wait for its run, and ends with this
+// exit code.
+func FailedTermination(kind agentapi.RunKind, exitCode int, err error) []byte {
+	return termination{Kind: kind, State: agentapi.Failed, ExitCode: exitCode, Message: err.Error()}.fit()
 }
 
 func (t termination) fit() []byte {

@@ -219,6 +219,14 @@ func Wanted(pool Pool, pol Policy) int64 {
 	return max(0, pool.Units-pol.BufferUnits)
 }
 
+// PoolFor is the pool of which [Wanted] makes shown; where several do, the smallest.
+func (pol Policy) PoolFor(shown int64) int64 {
+	if pol.Master || shown <= 0 {
+		return shown
+	}
+	return shown + pol.BufferUnits
+}
+
 // Plan brings Todo, DirtySince and what is to be written of the fields up to date after the pool or the placement changed.
 func Plan(pool Pool, p *Placement, pol Policy, now time.Time) {
 	todo := int64(0)

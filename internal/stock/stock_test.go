@@ -50,6 +50,17 @@ func TestWanted(t *testing.T) {
 	}
 }
 
+func TestPoolForIsWhatShowsTheNumber(t *testing.T) {
+	t.Parallel()
+	for _, pol := range []stock.Policy{{}, {Master: true, BufferUnits: 3}, {BufferUnits: 3}} {
+		for shown := int64(-3); shown < 6; shown++ {
+			if got := stock.Wanted(stock.Pool{Units: pol.PoolFor(shown)}, pol); got != shown {
+				t.Errorf("%+v: with a pool of %d the store shows %d, not %d", pol, pol.PoolFor(shown), got, shown)
+			}
+		}
+	}
+}
+
 func TestPlan(t *testing.T) {
 	t.Parallel()
 	enrolled := stock.Placement{Enrolled: true, Contained: 10, Counted: -2}

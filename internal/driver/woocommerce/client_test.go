@@ -162,7 +162,7 @@ func TestNetworkFaults(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if f := faultOf(t, over(t, failing{context.Canceled}).Probe(ctx)); f.Reason != v1alpha1.ReasonTimeout || f.Unsent {
+	if f := faultOf(t, reach(ctx, over(t, failing{context.Canceled}))); f.Reason != v1alpha1.ReasonTimeout || f.Unsent {
 		t.Errorf("given up: %+v", f)
 	}
 }
@@ -238,7 +238,7 @@ func TestWindowIsOnTheShopsClock(t *testing.T) {
 func TestEveryRequestIsPolite(t *testing.T) {
 	t.Parallel()
 	c, s := newClient(t, func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, map[string]any{"namespace": "wc/v3"}) })
-	_ = c.Probe(context.Background())
+	_ = reach(context.Background(), c)
 	_, _ = c.Versions(context.Background())
 	reqs := s.requests()
 	if got := reqs[0].header.Get("Authorization"); got != "" {

@@ -65,7 +65,7 @@ func FuzzAnswers(f *testing.F) {
 				t.Fatalf("%+v", r)
 			}
 		}
-		check(c.Probe(ctx))
+		check(reach(ctx, c))
 		_, err = c.Versions(ctx)
 		check(err)
 		_, err = c.EnsureWebhooks(ctx, deliveryURL, "s")

@@ -2,15 +2,30 @@ package woocommerce
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"stocksync.dev/stocksync/api/v1alpha1"
+	"stocksync.dev/stocksync/internal/agentapi"
+	sim "stocksync.dev/stocksync/internal/sim/woocommerce"
 )
 
-func TestProbe(t *testing.T) {
+// reach is the reading part of a probe.
+func reach(ctx context.Context, c *Client) error {
+	if err := c.index(ctx); err != nil {
+		return err
+	}
+	return c.readOne(ctx, "products")
+}
+
+func TestReach(t *testing.T) {
 	t.Parallel()
 	index := func(w http.ResponseWriter) { answerJSON(w, row{"namespace": "wc/v3", "routes": row{}}) }
 	for name, tc := range map[string]struct {
@@ -37,7 +52,7 @@ func TestProbe(t *testing.T) {
 		}, v1alpha1.ReasonAuthenticationFailed},
 	} {
 		c, s := newClient(t, tc.handler)
-		err := c.Probe(context.Background())
+		err := reach(context.Background(), c)
 		if tc.reason == "" {
 			if err != nil {
 				t.Errorf("%s: %v", name, err)
@@ -49,6 +64,73 @@ func TestProbe(t *testing.T) {
 			if r.method != http.MethodGet {
 				t.Errorf("%s: a probe writes", name)
 			}
+		}
+	}
+}
+
+// told are the checks of a probe: their names, and the reason of what failed.
+func told(checks []agentapi.PingCheck) string {
+	var out []string
+	for _, c := range checks {
+		if c.OK != (c.Reason == "") || c.OK != (c.Message == "") {
+			out = append(out, "WRONG")
+		}
+		out = append(out, strings.TrimSuffix(c.Name+"="+c.Reason, "="))
+	}
+	return strings.Join(out, " ")
+}
+
+func TestProbeOfASimulatedShop(t *testing.T) {
+	t.Parallel()
+	const reached = "DNS TCP TLS RESTAPI "
+	for name, tc := range map[string]struct {
+		key, secret string
+		behaviour   sim.Behaviour
+		want        string
+	}{
+		"well":         {testKey, testSecret, sim.Behaviour{}, reached + "Authentication ReadProducts ReadOrders Write Clock"},
+		"read only":    {"ck_read", "cs_read", sim.Behaviour{}, reached + "Authentication ReadProducts ReadOrders Write=ReadOnlyKey Clock"},
+		"no orders":    {"ck_blind", "cs_blind", sim.Behaviour{}, reached + "Authentication ReadProducts ReadOrders=OrdersUnreadable Write Clock"},
+		"wrong secret": {testKey, "cs_wrong", sim.Behaviour{}, reached + "Authentication=AuthenticationFailed"},
+		"unknown key":  {"ck_unknown", "cs", sim.Behaviour{}, reached + "Authentication=AuthenticationFailed"},
+		"no shop":      {testKey, testSecret, sim.Behaviour{NoWooCommerce: true}, "DNS TCP TLS RESTAPI=WooCommerceMissing"},
+	} {
+		_, s, ck := simulated(t)
+		before, err := json.Marshal(s.Items())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.SetBehaviour(tc.behaviour)
+		c := clientOf(t, s, ck.Now, tc.key, tc.secret)
+		if got := told(c.Probe(context.Background())); got != tc.want {
+			t.Errorf("%s: %s", name, got)
+		}
+		if after, err := json.Marshal(s.Items()); err != nil || string(after) != string(before) {
+			t.Errorf("%s: the probe changed the shop", name)
+		}
+	}
+	_, s, ck := simulated(t)
+	late := clientOf(t, s, func() time.Time { return ck.Now().Add(3 * time.Minute) }, testKey, testSecret)
+	checks := late.Probe(context.Background())
+	if got := told(checks); !strings.HasSuffix(got, "Write Clock=ClockSkew") || !strings.Contains(checks[len(checks)-1].Message, "3m0s") {
+		t.Errorf("a wrong clock: %s %+v", got, checks)
+	}
+}
+
+func TestProbeTellsHowFarItCame(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		err  error
+		want string
+	}{
+		"no such name":   {&net.DNSError{Err: "no such host", Name: "x"}, "DNS=NameNotResolved"},
+		"port closed":    {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, "DNS TCP=Unreachable"},
+		"private CA":     {x509.UnknownAuthorityError{}, "DNS TCP TLS=UntrustedCertificate"},
+		"plain HTTP":     {http.ErrSchemeMismatch, "DNS TCP TLS=PlainHTTP"},
+		"does not speak": {context.DeadlineExceeded, "DNS TCP TLS RESTAPI=Timeout"},
+	} {
+		if got := told(over(t, failing{tc.err}).Probe(context.Background())); got != tc.want {
+			t.Errorf("%s: %s", name, got)
 		}
 	}
 }

@@ -267,19 +267,19 @@ func TestSimulatedKeys(t *testing.T) {
 		return f.Reason
 	}
 	readOnly := clientOf(t, s, ck.Now, "ck_read", "cs_read")
-	if err := readOnly.Probe(ctx); err != nil {
+	if err := reach(ctx, readOnly); err != nil {
 		t.Error(err)
 	}
 	equal(t, "read-only key", push(readOnly), v1alpha1.ReasonReadOnlyKey)
 	wrong := clientOf(t, s, ck.Now, testKey, "cs_wrong")
-	equal(t, "wrong secret, probed", faultOf(t, wrong.Probe(ctx)).Reason, v1alpha1.ReasonAuthenticationFailed)
+	equal(t, "wrong secret, probed", faultOf(t, reach(ctx, wrong)).Reason, v1alpha1.ReasonAuthenticationFailed)
 	equal(t, "wrong secret, pushed", push(wrong), v1alpha1.ReasonAuthenticationFailed)
 	equal(t, "unknown key", push(clientOf(t, s, ck.Now, "ck_unknown", "cs")), v1alpha1.ReasonAuthenticationFailed)
 	blind := clientOf(t, s, ck.Now, "ck_blind", "cs_blind")
 	_, err := blind.Orders(ctx, engine.OrderQuery{})
 	equal(t, "key without orders", faultOf(t, err).Reason, v1alpha1.ReasonOrdersUnreadable)
 	s.SetBehaviour(sim.Behaviour{NoWooCommerce: true})
-	equal(t, "WooCommerce switched off, probed", faultOf(t, blind.Probe(ctx)).Reason, v1alpha1.ReasonWooCommerceMissing)
+	equal(t, "WooCommerce switched off, probed", faultOf(t, reach(ctx, blind)).Reason, v1alpha1.ReasonWooCommerceMissing)
 	equal(t, "WooCommerce switched off, pushed", push(blind), v1alpha1.ReasonWooCommerceMissing)
 }
 
@@ -437,7 +437,7 @@ func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { retu
 func TestSimulatedHealth(t *testing.T) {
 	t.Parallel()
 	c, _, _ := simulated(t)
-	if err := c.Probe(context.Background()); err != nil {
+	if err := reach(context.Background(), c); err != nil {
 		t.Error(err)
 	}
 	if v, err := c.Versions(context.Background()); err != nil || v != (Versions{WooCommerce: "9.9.5", WordPress: "6.9"}) {
@@ -454,7 +454,7 @@ func TestOnlyWhatIsAllowedTravels(t *testing.T) {
 	if _, err := s.PlaceOrder(ctx, sim.Line{SKU: "SKU-0001", Quantity: 1}); err != nil {
 		t.Fatal(err)
 	}
-	_ = c.Probe(ctx)
+	c.Probe(ctx)
 	_, _ = c.Versions(ctx)
 	readAll(t, func(cursor string) (engine.Page, error) { return c.Catalogue(ctx, cursor) })
 	readAll(t, func(cursor string) (engine.Page, error) { return c.Modified(ctx, testTime.Add(-time.Hour), cursor) })
@@ -468,7 +468,7 @@ func TestOnlyWhatIsAllowedTravels(t *testing.T) {
 	}
 	_ = c.RemoveWebhooks(ctx, deliveryURL)
 
-	fields := map[string]string{"products": productFields + " id", "variations": productFields, "orders": orderFields, "webhooks": "id,name,status,topic,delivery_url",
+	fields := map[string]string{"products": productFields + " id", "variations": productFields, "orders": orderFields + " id", "webhooks": "id,name,status,topic,delivery_url",
 		"system_status": "environment.version,environment.wp_version", "v3": "namespace"}
 	item := regexp.MustCompile(`^\{"id":\d+,"inventory_delta":-?\d+,"meta_data":\[\{"key":"_stocksync_[0-3]","value":"v1:[^"]*"\}\]\}$`)
 	kinds := map[string]int{}
