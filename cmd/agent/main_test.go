@@ -89,7 +89,7 @@ func TestRunAndAsk(t *testing.T) {
 		{args: []string{"conflicts", "resolve", "NOPE", "3"}, error: "must be the SKU of an item of the master"},
 		{args: []string{"conflicts", "resolve", "NOPE", "three"}, error: "must be a whole number"},
 		{args: []string{"conflicts", "resolve", "NOPE", "-3"}, error: "put -- before a negative number"},
-		{args: []string{"conflicts", "dismiss", "7"}, error: "`agent conflicts list` names the open ones"},
+		{args: []string{"conflicts", "dismiss", "7"}, error: "`conflicts list` names the open ones"},
 		{args: []string{"conflicts", "dismiss", "x"}, error: "must be the id of a conflict"},
 		{args: []string{"history", "NOPE"}, error: "must be the SKU of an item of the master"},
 		{args: []string{"run", "--config", file}, error: "in use by another process"},

@@ -225,8 +225,9 @@ func (e *Engine) StartRun(ctx context.Context, req agentapi.RunRequest) (agentap
 	if err != nil {
 		return agentapi.Run{}, err
 	}
+	begun := r.run
 	e.begin(running, r)
-	return r.run, nil
+	return begun, nil
 }
 
 // ends are the lines of history of the final states.

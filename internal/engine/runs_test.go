@@ -304,8 +304,9 @@ func TestForgetRemovesOurMarkers(t *testing.T) {
 		t.Errorf("in mode Sync: %v", err)
 	}
 	for _, mode := range []engine.Mode{engine.Off, engine.Observe} {
-		fr.items[firstObject+1].markers[2] = fr.items[firstObject].markers[0]
-		fr.items[firstObject+1].markers[2].Ledger = testLedger
+		last := len(fr.items[firstObject+1].markers) - 1
+		fr.items[firstObject+1].markers[last] = fr.items[firstObject].markers[0]
+		fr.items[firstObject+1].markers[last].Ledger = testLedger
 		a.configureMode(map[string]engine.Mode{fr.id: mode})
 		n, ferr := -1, error(nil)
 		w.start(a, func() { n, ferr = a.engine.Forget(context.Background(), fr.id) })
