@@ -499,7 +499,7 @@ func (a *Agent) Status(ctx context.Context) (agentapi.Status, error) {
 		Pools: totals.Pools, OversoldPools: totals.Oversold, OversoldUnits: int(totals.OversoldUnits),
 		StoppedSKUs: totals.Stopped, Conflicts: totals.Conflicts,
 	}
-	if err := a.tell(ctx, &s); err != nil {
+	if err := a.addRuns(ctx, &s); err != nil {
 		return agentapi.Status{}, err
 	}
 	a.sinces.forget(func(id string) bool { return shops[id] != nil })

@@ -101,8 +101,11 @@ func (a *Agent) dismiss(ctx context.Context, ids []int64) error {
 			return fmt.Errorf("conflict %d: %w; `conflicts list` names the open ones", id, engine.ErrNotFound)
 		}
 	}
-	a.log.Info("a person dismissed conflicts", "ids", ids)
-	return a.ledger.ResolveConflicts(ctx, ids...)
+	if err := a.ledger.ResolveConflicts(ctx, ids...); err != nil {
+		return err
+	}
+	a.tell(stock.Entry{Kind: event.Dismissed, Units: int64(len(ids)), Evidence: "conflicts " + strings.Trim(fmt.Sprint(ids), "[]")})
+	return nil
 }
 
 func (a *Agent) pool(ctx context.Context, sku string) (stock.Pool, error) {

@@ -132,8 +132,8 @@ func (a *Agent) heedRun(ctx context.Context, kind agentapi.RunKind, value string
 	return a.ledger.Update(ctx, func(tx engine.Tx) error { return tx.SetValue("", handledName(kind), string(text)) })
 }
 
-// tell fills in what status says of runs, requests and the breaker.
-func (a *Agent) tell(ctx context.Context, s *agentapi.Status) error {
+// addRuns fills in what status says of runs, requests and the breaker.
+func (a *Agent) addRuns(ctx context.Context, s *agentapi.Status) error {
 	runs, err := a.runs.Runs(ctx)
 	if err != nil {
 		return err

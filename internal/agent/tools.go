@@ -21,6 +21,7 @@ import (
 	"stocksync.dev/stocksync/internal/engine"
 	"stocksync.dev/stocksync/internal/event"
 	"stocksync.dev/stocksync/internal/ledger"
+	"stocksync.dev/stocksync/internal/stock"
 )
 
 // right is what a caller may do.
@@ -479,7 +480,7 @@ func pruneHistory(ctx context.Context, c call) (any, error) {
 	}
 	n, err := c.a.ledger.Prune(ctx, c.a.clock.Now().AddDate(0, 0, -q.OlderThanDays), 0)
 	if err == nil {
-		c.a.log.Info("a person shortened the history", "olderThanDays", q.OlderThanDays, "lines", n)
+		c.a.tell(stock.Entry{Kind: event.HistoryPruned, Units: int64(n), Evidence: fmt.Sprintf("%d lines older than %d days", n, q.OlderThanDays)})
 	}
 	return agentapi.Closed{Count: n}, err
 }
