@@ -25,9 +25,9 @@ type SourceCapabilities struct {
 	Locations bool
 	// Eventual: a level may be older than an order read before it.
 	Eventual bool
-	// LevelBatch is how many items one request for levels names, PageRows how many rows one page has,
-	// RequestsPerMinute how many requests the credential is good for.
-	LevelBatch, PageRows, RequestsPerMinute int
+	// LevelBatch is how many items one request for levels names, PageRows how many rows one page has, OrderLists
+	// how many lists make up all open orders, RequestsPerMinute how many requests the credential is good for.
+	LevelBatch, PageRows, OrderLists, RequestsPerMinute int
 }
 
 // SourceItems is an answer with items; Window is when it was read, on the source's clock. This holds for all

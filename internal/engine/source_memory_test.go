@@ -46,7 +46,7 @@ func (m *memorySource) answer(call string) (stock.Window, func()) {
 
 // Capabilities: no feed of levels would be Changes false, no orders Orders false, and so on.
 func (m *memorySource) Capabilities() engine.SourceCapabilities {
-	return engine.SourceCapabilities{Committed: true, Orders: true, Origins: true, Changes: true, Locations: true, LevelBatch: 100, PageRows: 1000, RequestsPerMinute: 600}
+	return engine.SourceCapabilities{Committed: true, Orders: true, Origins: true, Changes: true, Locations: true, LevelBatch: 100, PageRows: 1000, OrderLists: 1, RequestsPerMinute: 600}
 }
 
 func (m *memorySource) Health(context.Context) error { return nil }

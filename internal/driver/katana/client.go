@@ -152,7 +152,7 @@ func (c *Client) Close() {
 func (c *Client) Capabilities() engine.SourceCapabilities {
 	return engine.SourceCapabilities{
 		Committed: true, Orders: true, Origins: true, Changes: true, Events: true, Locations: true, Eventual: true,
-		LevelBatch: levelBatch, PageRows: pageRows, RequestsPerMinute: c.budget.state().Limit,
+		LevelBatch: levelBatch, PageRows: pageRows, OrderLists: len(openStatuses), RequestsPerMinute: c.budget.state().Limit,
 	}
 }
 

@@ -246,14 +246,12 @@ func TestRateHeaders(t *testing.T) {
 	}
 }
 
-// TestTLS: nothing but the errors' kinds is told of a network's trouble, and an account of a private CA is
-// reached with its bundle. The key never follows a redirect.
 func TestCapabilities(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, func(o *sim.Options) { o.Behaviour.RateLimit = 120 })
 	must(t, l.c.Health(t.Context()))
 	got := l.c.Capabilities()
-	want := engine.SourceCapabilities{Committed: true, Orders: true, Origins: true, Changes: true, Events: true, Locations: true, Eventual: true, LevelBatch: 100, PageRows: 250, RequestsPerMinute: 120}
+	want := engine.SourceCapabilities{Committed: true, Orders: true, Origins: true, Changes: true, Events: true, Locations: true, Eventual: true, LevelBatch: 100, PageRows: 250, OrderLists: 4, RequestsPerMinute: 120}
 	if got != want {
 		t.Errorf("%+v", got)
 	}
