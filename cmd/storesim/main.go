@@ -1,5 +1,6 @@
 // Command storesim runs one simulated WooCommerce store over HTTP: REST, Store API, webhooks, a shop page
-// for people and, with an admin token, routes to act on it from outside. It is for demos and tests.
+// for people and, with an admin token, routes to act on it from outside; or, as storesim katana, one simulated
+// Katana account. It is for demos and tests.
 package main
 
 import (
@@ -46,6 +47,7 @@ const (
 const help = `storesim runs one simulated WooCommerce store.
 
 Usage: storesim [flags]
+       storesim katana [flags]   a Katana account instead; see storesim katana --help
 
 Environment:
   STORESIM_CONSUMER_KEY, STORESIM_CONSUMER_SECRET   the REST key (read and write); both or neither
@@ -117,6 +119,9 @@ func parse(args []string, out io.Writer) (config, error) {
 }
 
 func run(ctx context.Context, args []string, getenv func(string) string, out io.Writer) error {
+	if len(args) > 0 && args[0] == katanaCommand {
+		return runKatana(ctx, args[1:], getenv, out)
+	}
 	c, err := parse(args, out)
 	if err != nil {
 		return err
