@@ -92,7 +92,7 @@ func (k *kubelet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if conn == nil {
 		return
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	failures := map[string]httpstream.Stream{}
 	for {
 		select {
@@ -110,7 +110,7 @@ func (k *kubelet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func forward(data, failure httpstream.Stream, port, address string) {
-	defer failure.Close()
+	defer func() { _ = failure.Close() }()
 	to, err := net.Dial("tcp", address)
 	if address == "" || port != strconv.Itoa(agentapi.PrivatePort) || err != nil {
 		fmt.Fprintf(failure, "error forwarding port %s to pod: connection refused", port)
