@@ -186,8 +186,8 @@ was taken, or a loss was repaired. A SKU that is stopped is not written until it
 					if err != nil {
 						return err
 					}
-					return s.Closed(closed, "The catalogues of "+report.Count(closed.Count, "store", "stores")+
-						" are read again; `"+s.Command+" conflicts` shows what is found.")
+					return s.Closed(closed, report.Count(closed.Count, "store is", "stores are")+
+						" read as a whole again; `"+s.Command+" conflicts` shows what is found.")
 				})
 			},
 		})

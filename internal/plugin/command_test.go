@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -121,19 +122,24 @@ func TestReading(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.makeChild("fr", "emea")
-	w.agent.says("GET /v1/ping", []agentapi.Ping{
-		{StoreID: "hq", OK: true, Checks: []agentapi.PingCheck{{Name: "DNS", OK: true, Milliseconds: 1}, {Name: "TLS", OK: true, Milliseconds: 12}}},
-		{StoreID: "fr", Checks: []agentapi.PingCheck{{Name: "DNS", OK: true, Milliseconds: 1}, {Name: "TLS", OK: true, Milliseconds: 11},
-			{Name: "Authentication", Reason: v1alpha1.ReasonAuthenticationFailed, Message: "the shop does not know the key; make a new one under WooCommerce > Settings > Advanced > REST API", Milliseconds: 40}}}})
-	w.agent.says("GET /v1/ping?store=hq", []agentapi.Ping{{StoreID: "hq", OK: true, Checks: []agentapi.PingCheck{{Name: "DNS", OK: true, Milliseconds: 1}}}})
+	check := func(name string, milliseconds int64) agentapi.PingCheck {
+		return agentapi.PingCheck{Name: name, OK: true, Milliseconds: milliseconds}
+	}
+	way := []agentapi.PingCheck{check("DNS", 1), check("TCP", 4), check("TLS", 12), check("RESTAPI", 85)}
+	hq := agentapi.Ping{StoreID: "hq", OK: true, Checks: append(slices.Clone(way), check("Authentication", 61), check("ReadProducts", 74),
+		check("ReadOrders", 70), check("Write", 92), check("Clock", 0))}
+	fr := agentapi.Ping{StoreID: "fr", Checks: append(slices.Clone(way), agentapi.PingCheck{Name: "Authentication", Milliseconds: 58,
+		Reason: v1alpha1.ReasonAuthenticationFailed, Message: "the shop refuses the REST key: check consumerKey and consumerSecret, that the key was not revoked, and that the web server passes the Authorization header on to PHP"})}
+	w.agent.says("GET /v1/ping", []agentapi.Ping{hq, fr})
+	w.agent.says("GET /v1/ping?store=hq", []agentapi.Ping{hq})
 	w.agent.says("GET /v1/history", agentapi.SKUHistory{SKU: "TSHIRT-M", Units: 6, Set: true,
 		Shelves: []agentapi.Shelf{{Store: "fr", Shown: 6, ReadAt: *ago(time.Minute)}, {Store: "hq", Shown: 6, ReadAt: *ago(time.Minute)}},
 		Entries: []agentapi.Entry{
-			{ID: 12, Kind: "Pushed", Store: "fr", SKU: "TSHIRT-M", Units: -2, Quantity: 6, Evidence: "the shop answered 6", At: *ago(time.Minute)},
-			{ID: 11, Kind: "Read", Store: "hq", SKU: "TSHIRT-M", Delta: -2, Units: -2, Quantity: 6, At: *ago(time.Minute)}}})
+			{ID: 12, Kind: "Pushed", Store: "fr", SKU: "TSHIRT-M", Units: -2, Quantity: 6, Evidence: "the shop answered 6", Cause: "Push", At: *ago(time.Minute)},
+			{ID: 11, Kind: "Read", Store: "hq", SKU: "TSHIRT-M", Delta: -2, Units: -2, Quantity: 6, Cause: "Shop", At: *ago(time.Minute)}}})
 	w.agent.says("GET /v1/events", []agentapi.Entry{
-		{ID: 11, Kind: "Read", Level: "Info", Code: "StockRead", Store: "hq", SKU: "TSHIRT-M", Delta: -2, At: *ago(time.Minute)},
-		{ID: 12, Kind: "Pushed", Level: "Info", Code: "StockPushed", Store: "fr", SKU: "TSHIRT-M", Cause: "11", At: *ago(time.Minute)}})
+		{ID: 11, Kind: "Read", Level: "Info", Code: "Read", Store: "hq", SKU: "TSHIRT-M", Delta: -2, Cause: "Shop", At: *ago(time.Minute)},
+		{ID: 12, Kind: "Pushed", Level: "Info", Code: "Pushed", Store: "fr", SKU: "TSHIRT-M", Cause: "Push", At: *ago(time.Minute)}})
 	w.agent.says("GET /v1/conflicts", []agentapi.Entry{{ID: 50, Kind: "Feed", Store: "fr", SKU: "SKU-0003", Units: 86, Conflict: true,
 		Evidence: "stores hq and fr were set to about 99 within an hour", At: *ago(time.Hour)}})
 	w.agent.says("GET /v1/backlog", []agentapi.BacklogItem{{Store: "fr", SKU: "TSHIRT-L", Shown: 3, Wanted: 2, Since: *ago(time.Minute), Note: "the shop asks for fewer requests", Cursor: "1"}})

@@ -21,10 +21,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -32,6 +35,7 @@ import (
 	"k8s.io/streaming/pkg/httpstream"
 	"k8s.io/streaming/pkg/httpstream/spdy"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"stocksync.dev/stocksync/api/v1alpha1"
 	"stocksync.dev/stocksync/internal/agentapi"
@@ -43,6 +47,7 @@ import (
 var serverConfig *rest.Config
 
 func TestMain(m *testing.M) {
+	logf.SetLogger(logr.Discard())
 	os.Exit(apitest.Main(m, func(cfg *rest.Config) { serverConfig = cfg }))
 }
 
@@ -250,7 +255,7 @@ func (w *world) route(topology, address string) {
 	w.node.pods[w.namespace+"/"+render.NamesOf(topology).Pod] = address
 }
 
-// allow gives a user the roles of the topology that the operator makes.
+// allow gives a user roles, and waits until the API server knows.
 func (w *world) allow(user string, roles ...string) {
 	w.Helper()
 	for _, name := range roles {
@@ -258,6 +263,13 @@ func (w *world) allow(user string, roles ...string) {
 			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
 			Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: user}}})
 	}
+	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: user,
+		ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: w.namespace, Verb: "get", Resource: "secrets", Name: "emea" + agentapi.ReadSecretSuffix}}}
+	must(w, wait.PollUntilContextTimeout(w.Context(), 10*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		asked := review.DeepCopy()
+		err := w.admin.Create(ctx, asked)
+		return asked.Status.Allowed, err
+	}))
 }
 
 // run is what a user types after `kubectl stocksync`. It returns what the terminal shows.

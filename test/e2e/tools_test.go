@@ -305,7 +305,7 @@ func TestPluginAsANewUser(t *testing.T) {
 		{"push " + sku, "Succeeded"},
 		{"reconcile", "Succeeded"},
 		{"backlog retry", "at once"},
-		{"conflicts rescan fr", "read again"},
+		{"conflicts rescan fr", "read as a whole again"},
 		{"history prune --older-than-days 3650", "forgotten"},
 		{fmt.Sprintf("conflicts resolve %s %d", sku, stock-1), fmt.Sprint(stock-1, " units")},
 	} {
