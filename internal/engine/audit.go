@@ -91,8 +91,7 @@ func (l *lane) auditPage(ctx context.Context, st Store, w *walk, room int) error
 	})
 }
 
-// unbound looks at an item that is not kept the same: because another item has its SKU, or because it does not
-// manage its stock.
+// unbound looks at an item that is not kept the same, because another item has its SKU.
 func (t *turn) unbound(w *walk, room int, it Item) error {
 	for _, sku := range it.SKUs {
 		key := stock.KeyOf(sku)
@@ -110,14 +109,11 @@ func (t *turn) unbound(w *walk, room int, it Item) error {
 		switch {
 		case err != nil:
 			return err
-		case bound && it.Managed == Unmanaged && p.Ref.Product == it.Ref.Product:
-			// A variation whose stock is its parent's, or the parent of one that holds its own.
+		case bound && it.Managed == Unmanaged:
+			// It holds no stock, so it disputes nobody's place: a variation whose stock is its parent's, for one.
 		case bound:
 			return w.found(t.tx, room, agentapi.Finding{Class: agentapi.DuplicateSKU, SKU: sku,
 				Message: fmt.Sprintf("products %d and %d carry the SKU, and only %d is kept in step: give the other one another SKU", p.Ref.Object(), it.Ref.Object(), p.Ref.Object())})
-		case it.Managed == Unmanaged:
-			w.met.add(id)
-			return w.found(t.tx, room, unmanaged(sku))
 		default:
 			// It is about to be bound.
 			w.met.add(id)
@@ -284,25 +280,24 @@ func (t *turn) compare(p stock.Placement, it *Item) ([]agentapi.Finding, error) 
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case !sells:
+	if !sells {
 		return append(found, agentapi.Finding{Class: agentapi.IdentityMismatch, SKU: p.SKU, Shown: strings.Join(it.SKUs, ", "), Wanted: p.SKU,
 			Message: fmt.Sprintf("product %d is bound to this SKU and carries another: put the SKU back, or delete the product", it.Ref.Object())}), nil
-	case it.Managed == Unmanaged:
-		return append(found, unmanaged(p.SKU)), nil
-	case it.Fractional:
-		return append(found, agentapi.Finding{Class: agentapi.QuantityDiffers, SKU: p.SKU, Shown: "no whole number",
-			Message: "the quantity is not a whole number, so it is not counted: set one, and look for the plugin that made it"}), nil
 	}
 	pool, err := t.tx.Pool(p.Pool)
 	if err != nil {
 		return nil, err
 	}
+	found = append(found, t.besides(pool, p, fieldsOf(*it), it.Quantity)...)
+	if it.Fractional {
+		return append(found, agentapi.Finding{Class: agentapi.QuantityDiffers, SKU: p.SKU, Shown: "no whole number",
+			Message: "the quantity is not a whole number, so it is not counted: set one, and look for the plugin that made it"}), nil
+	}
 	want, known, err := t.expected(pool)
 	if err != nil {
 		return nil, err
 	}
-	if known && it.Quantity != want {
+	if known && it.Managed != Unmanaged && it.Quantity != want {
 		f := quantity(p, it.Quantity, want)
 		if pool.Stopped != "" || p.Restless() {
 			f.Message += "; " + waitsFor(pool, p, "")
@@ -310,6 +305,29 @@ func (t *turn) compare(p stock.Placement, it *Item) ([]agentapi.Finding, error) 
 		found = append(found, f)
 	}
 	return found, nil
+}
+
+// besides are the differences in fields other than the quantity.
+func (t *turn) besides(pool stock.Pool, p stock.Placement, shown stock.Values, units int64) []agentapi.Finding {
+	var found []agentapi.Finding
+	for _, d := range stock.FieldDifferences(pool, shown, units, t.st.Policy) {
+		f := agentapi.Finding{SKU: p.SKU, Shown: d.Shown, Wanted: d.Wanted, Message: fmt.Sprintf("%s is %s and should be %s", d.Field, d.Shown, d.Wanted)}
+		switch d.Field {
+		case stock.Backorders:
+			f.Class = agentapi.BackordersDiffer
+		case stock.LowStock:
+			f.Class = agentapi.LowStockDiffers
+		case stock.Status:
+			f.Class = agentapi.StatusDiffers
+		case stock.Management:
+			f.Class = agentapi.ManagementDiffers
+			if d.Shown == stock.No {
+				f = unmanaged(p.SKU)
+			}
+		}
+		found = append(found, f)
+	}
+	return found
 }
 
 // sells tells whether one of the item's SKUs is the placement's.

@@ -89,8 +89,8 @@ type OrderPage struct {
 	Window stock.Window
 }
 
-// Push is one write: a relative quantity with its marker, fields beside it, or both. A marker without an attempt
-// stands for no quantity; without fields too it is an empty update, which makes the store derive the status again.
+// Push is one write: a relative quantity with its marker, fields beside it, or both. No units, and a marker without
+// an attempt, stand for no quantity; without fields too it is an empty update, which makes the store derive the status again.
 type Push struct {
 	Ref    stock.Ref
 	Units  int64

@@ -148,14 +148,14 @@ func (l *lane) answered(ctx context.Context, st Store, pools []int64, sent []sto
 				stock.Unsent(&p, sent[i].ID)
 				p.Disenroll(string(stock.Unmanaged))
 				recheck[p.Pool] = p.Ref
-			case !proven && r.Item.Quantity == before.Shown:
+			case !proven && sent[i].Units != 0 && r.Item.Quantity == before.Shown:
 				// Until a push has moved a quantity here, this store may ignore relative updates: proof decides.
 				if err := tx.SetValue(st.ID, valueRelative, suspect(sent[i].ID)); err != nil {
 					return err
 				}
 				entries = stock.Merge(&pool, &p, reading, t.e.ledgerID, st.Policy, t.now)
 			default:
-				moved = true
+				moved = moved || sent[i].Units != 0
 				entries = stock.Answered(&pool, &p, sent[i].ID, reading, r.Item.Modified, t.e.ledgerID, st.Policy, t.now)
 			}
 			entries = append(entries, t.answeredFields(&pool, &p, pushes[i].Fields, *r.Item, before)...)

@@ -313,11 +313,28 @@ func (t *turn) reconciled(r *activeRun, w *walk, room int, was stock.Placement, 
 			w.again = append(slices.Clone(w.again), doubt{pool: p.Pool, at: t.now})
 		}
 	}
-	if p.Shown == want {
-		return nil
+	pool, err := t.tx.Pool(p.Pool)
+	if err != nil {
+		return err
 	}
-	w.Differing++
-	return w.found(t.tx, room, quantity(p, p.Shown, want))
+	found := t.besides(pool, p, p.Shelf.Seen, p.Shown)
+	if p.Blocked != string(stock.Unmanaged) && p.Shown != want {
+		found = append(found, quantity(p, p.Shown, want))
+	}
+	if r.run.Request.Strategy == agentapi.Push && t.st.Mode == Sync && len(found) == 0 {
+		p.Shelf.Rewrite = true
+		stock.Plan(pool, &p, t.st.Policy, t.now)
+		return t.tx.PutPlacement(p)
+	}
+	if len(found) > 0 {
+		w.Differing++
+	}
+	for _, f := range found {
+		if err := w.found(t.tx, room, f); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func quantity(p stock.Placement, shown, want int64) agentapi.Finding {
@@ -434,6 +451,9 @@ func (e *Engine) moving(tx Tx, store string, until time.Time) (bool, error) {
 	if err != nil || (len(due) > 0 && !due[0].DirtySince.After(until)) {
 		return err == nil, err
 	}
+	if unlike, err := tx.Unlike(store, 1); err != nil || len(unlike) > 0 {
+		return err == nil, err
+	}
 	for after := int64(0); ; {
 		page, err := tx.Restless(store, after, BatchSize)
 		if err != nil {
@@ -484,7 +504,7 @@ func waitsFor(pool stock.Pool, p stock.Placement, store string) string {
 	switch {
 	case pool.Stopped != "":
 		return "its writing is stopped until a person chooses the number: " + pool.Stopped
-	case p.Blocked != "":
+	case p.Blocked != "" && p.Blocked != string(stock.Unmanaged):
 		return "the item is not counted here (" + p.Blocked + ")"
 	case store != "":
 		return store
@@ -492,6 +512,8 @@ func waitsFor(pool stock.Pool, p stock.Placement, store string) string {
 		return "it has no baseline yet"
 	case p.Undecided, p.Restored, p.Parted() != 0:
 		return "what happened in the shop is being judged"
+	case p.Shelf.Refused != stock.Values{}:
+		return "the shop answers with another value: a plugin or a setting of it keeps it so"
 	}
 	return "it is about to be written"
 }
@@ -594,17 +616,21 @@ func (e *Engine) waiting(ctx context.Context, r *activeRun, start *walk, st Stor
 				if err != nil {
 					return err
 				}
-				if !known || p.Shown == want || (p.Todo != 0 && p.DirtySince.After(r.walkedAt)) {
-					continue
+				found := t.besides(pool, p, p.Shelf.Seen, p.Shown)
+				if known && p.Blocked != string(stock.Unmanaged) && p.Shown != want && (p.Todo == 0 || !p.DirtySince.After(r.walkedAt)) {
+					found = append(found, quantity(p, p.Shown, want))
 				}
-				w.Waiting++
-				f := quantity(p, p.Shown, want)
-				f.Message += "; it waits: " + waitsFor(pool, p, why)
-				if r.run.Request.Strategy == agentapi.DryRun {
-					continue
+				if len(found) > 0 {
+					w.Waiting++
 				}
-				if err := w.report(tx, room, f); err != nil {
-					return err
+				for _, f := range found {
+					if r.run.Request.Strategy == agentapi.DryRun {
+						continue
+					}
+					f.Message += "; it waits: " + waitsFor(pool, p, why)
+					if err := w.report(tx, room, f); err != nil {
+						return err
+					}
 				}
 			}
 			return nil

@@ -83,7 +83,8 @@ func unitsDue(pool stock.Pool, p stock.Placement, fields stock.Values, st Store)
 	case stock.No:
 		return 0, false
 	}
-	return p.Todo, stock.MayPush(pool, p)
+	// What is written once more gets a marker again, and no units where none are due.
+	return p.Todo, stock.MayPush(pool, p) || (p.Shelf.Rewrite && p.Blocked == "")
 }
 
 // told takes in the answer to a write that was no push of a counted item: of fields alone, or of one that begins or

@@ -29,7 +29,8 @@ func settled(t *testing.T, shops, skus int) (*world, *agent) {
 		s.items, s.orders, s.nextID = map[int64]*item{}, map[int64]*order{}, 1000
 		for k := range skus {
 			id := int64(firstObject + k)
-			s.items[id] = &item{ref: ref(id), sku: fmt.Sprintf("SKU-%d", k), quantity: 20, modified: start}
+			s.items[id] = &item{ref: ref(id), sku: fmt.Sprintf("SKU-%d", k), quantity: 20, modified: start,
+				fields: stock.Values{stock.Backorders: "no", stock.LowStock: stock.None}}
 		}
 	}
 	a := w.boot(testLedger, ledger.NewMemory(), w.all())
@@ -232,11 +233,14 @@ func TestAuditTellsWhatIsWrong(t *testing.T) {
 	fr.items[firstObject+2].deleted = true
 	fr.items[5000] = &item{ref: ref(5000), sku: "SKU-3", quantity: 9, modified: start}
 	fr.items[firstObject+4].sku = "OTHER"
+	fr.items[firstObject+5].fields[stock.Backorders] = "yes"
+	fr.items[firstObject+6].fields[stock.LowStock] = "3"
 	de.down = true
 	w.shops[0].sell(firstObject+9, 1)
 	r := startRun(t, a, agentapi.RunRequest{Kind: agentapi.KindAudit})
 	r = finish(t, w, a, r.ID)
-	want := map[agentapi.FindingClass]int{agentapi.QuantityDiffers: 1, agentapi.MissingProduct: 1, agentapi.DuplicateSKU: 1, agentapi.IdentityMismatch: 1, agentapi.StoreUnreachable: 1}
+	want := map[agentapi.FindingClass]int{agentapi.QuantityDiffers: 1, agentapi.MissingProduct: 1, agentapi.DuplicateSKU: 1, agentapi.IdentityMismatch: 1, agentapi.StoreUnreachable: 1,
+		agentapi.BackordersDiffer: 1, agentapi.LowStockDiffers: 1}
 	if r.State != agentapi.NeedsAttention {
 		t.Errorf("it ended as %+v", r)
 	}
@@ -288,6 +292,42 @@ func TestResetTakesTheMastersNumber(t *testing.T) {
 		if got := s.items[firstObject].quantity; got != 33 {
 			t.Errorf("%s shows %d, the master had 33", s.id, got)
 		}
+	}
+}
+
+// The strategy Push writes every item once, with a marker, and no quantity that did not differ.
+func TestPushWritesEverythingOnce(t *testing.T) {
+	t.Parallel()
+	w, a := settled(t, 2, 150)
+	if w.shops[1].items[firstObject+9].markers[0].Ledger != "" {
+		t.Fatal("the item carries a marker already: the test proves nothing")
+	}
+	w.shops[0].sell(firstObject, 2)
+	r := startRun(t, a, agentapi.RunRequest{Kind: agentapi.KindReconcile, Strategy: agentapi.Push})
+	for range 20 {
+		w.shops[1].sell(firstObject+1, 1)
+		w.run(w.now.Add(100 * time.Millisecond))
+	}
+	r = finish(t, w, a, r.ID)
+	w.run(w.now.Add(time.Minute))
+	writes := len(w.writes)
+	w.run(w.now.Add(10 * time.Minute))
+	if r.State != agentapi.Succeeded || len(w.writes) != writes {
+		t.Errorf("%+v; %d writes after it", r, len(w.writes)-writes)
+	}
+	for _, s := range w.shops {
+		for object, it := range s.items {
+			want := map[int64]int64{firstObject: 18, firstObject + 1: 0}
+			if n, ok := want[object]; it.quantity != n && (ok || it.quantity != 20) {
+				t.Errorf("%s: %s shows %d", s.id, it.sku, it.quantity)
+			}
+			if !slices.ContainsFunc(it.markers[:], func(m stock.Marker) bool { return m.Ledger == testLedger }) {
+				t.Errorf("%s: %s carries no marker", s.id, it.sku)
+			}
+		}
+	}
+	if rows, err := a.ledger.Conflicts(t.Context()); err != nil || len(rows) != 0 {
+		t.Errorf("%+v, %v", rows, err)
 	}
 }
 

@@ -407,6 +407,7 @@ func (l *link) serve(pushes []engine.Push, i, death int, answers *[]engine.Resul
 	quantity, seen, read := it.quantity+p.Units, it.markers, w.now
 	w.after(w.between(5*time.Millisecond, 15*time.Millisecond), func() {
 		numbered := p.Marker.Attempt != 0
+		writes := numbered && (p.Units != 0 || p.Fields[stock.Management] != "")
 		if numbered {
 			it.markers[p.Slot] = p.Marker
 			seen[p.Slot] = p.Marker
@@ -423,11 +424,11 @@ func (l *link) serve(pushes []engine.Push, i, death int, answers *[]engine.Resul
 		}
 		modified := second(w.now)
 		w.after(w.between(4*time.Millisecond, 10*time.Millisecond)+lock, func() {
-			if racing := it.quantity + p.Units - quantity; racing != 0 && numbered {
+			if racing := it.quantity + p.Units - quantity; racing != 0 && writes {
 				w.meet("overwritten", l.s)
 			}
 			for _, c := range l.s.own {
-				if numbered && c.edit && c.object == p.Ref.Object() && c.at.After(read) {
+				if writes && c.edit && c.object == p.Ref.Object() && c.at.After(read) {
 					// No order tells of an edit, so nobody can know of one that WooCommerce itself overwrote.
 					w.meet("edit overwritten", l.s)
 					w.unknowable[c.object] += max(c.delta, -c.delta)
@@ -436,7 +437,7 @@ func (l *link) serve(pushes []engine.Push, i, death int, answers *[]engine.Resul
 			if modified.After(it.modified) {
 				it.modified = modified
 			}
-			if numbered {
+			if writes {
 				it.quantity = quantity
 			}
 			answer := it.reading()

@@ -70,6 +70,10 @@ func (p *Placement) inspect(r Reading, ledger string) (fresh, older bool) {
 		id := p.attemptOf(m, ledger)
 		i := slices.IndexFunc(p.Attempts, func(t Attempt) bool { return t.ID == id && id != 0 })
 		switch {
+		case i >= 0 && p.Attempts[i].Units == 0:
+			// It wrote no quantity, so there is nothing to judge.
+			p.Attempts = slices.Delete(p.Attempts, i, i+1)
+			p.Known[slot] = id
 		case i >= 0 && (p.Attempts[i].State == Open || p.Attempts[i].State == Overwritten):
 			p.Attempts[i].State, p.Attempts[i].Base = Seen, r.Quantity
 			fresh = true
@@ -172,6 +176,14 @@ func Answered(pool *Pool, p *Placement, id int64, r Reading, modified time.Time,
 		return nil
 	}
 	t := p.Attempts[i]
+	if t.Units == 0 {
+		// It wrote no quantity, so this is a reading like any other.
+		p.Attempts = slices.Delete(p.Attempts, i, i+1)
+		if p.attemptOf(r.Markers[t.Slot], ledger) == id {
+			p.Known[t.Slot] = id
+		}
+		return p.merge(pool, r, ledger, pol, now)
+	}
 	if p.attemptOf(r.Markers[t.Slot], ledger) != id {
 		// The answer does not carry our marker: something in the shop dropped it, so it proves nothing.
 		p.Attempts[i].State, p.Attempts[i].Answered = Seen, true

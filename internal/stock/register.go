@@ -126,10 +126,12 @@ type Shelf struct {
 	// status of a managed item again.
 	Todo     Values `json:"todo,omitzero"`
 	Rederive bool   `json:"rederive,omitempty"`
+	// Rewrite asks for everything to be written once, marker and all, also where nothing differs.
+	Rewrite bool `json:"rewrite,omitempty"`
 }
 
 // Due tells whether something is to be written beside the quantity.
-func (s *Shelf) Due() bool { return s.Todo != Values{} || s.Rederive }
+func (s *Shelf) Due() bool { return s.Todo != Values{} || s.Rederive || s.Rewrite }
 
 // FieldWrite is one value sent to a store.
 type FieldWrite struct {
@@ -298,12 +300,14 @@ func (p *Placement) planFields(pool Pool, pol Policy, now time.Time) {
 	s.Todo = Values{}
 	want := func(f Field) {
 		reg := pool.Registers[f]
-		if reg.Value != "" && s.Seen[f] != "" && s.Seen[f] != reg.Value && s.Refused[f] != reg.Value && !reg.resting(now) {
+		differs := s.Seen[f] != reg.Value && s.Refused[f] != reg.Value && !reg.resting(now)
+		if reg.Value != "" && s.Seen[f] != "" && (differs || s.Rewrite && s.Seen[f] == reg.Value) {
 			s.Todo[f] = reg.Value
 		}
 	}
 	counts := p.Blocked == "" && p.Enrolled && !p.Undecided && !p.Restored && pool.Set
 	s.Rederive = s.Rederive && counts
+	s.Rewrite = s.Rewrite && (counts || p.Blocked == string(Unmanaged)) && s.Joined && pool.Stopped == ""
 	switch mode := pool.Registers[Management].Value; {
 	case !s.Joined || pool.Stopped != "":
 		s.Rederive = false
@@ -348,6 +352,7 @@ func UnsentFields(p *Placement, wrote Values) {
 func AnsweredFields(pool *Pool, p *Placement, wrote Values, rederived bool, r FieldReading, sync bool, pol Policy, now time.Time) []Entry {
 	UnsentFields(p, wrote)
 	s := &p.Shelf
+	s.Rewrite = false
 	var entries []Entry
 	v := r.Values.live()
 	for _, f := range Fields {
@@ -370,4 +375,41 @@ func AnsweredFields(pool *Pool, p *Placement, wrote Values, rederived bool, r Fi
 		entries = append(entries, e)
 	}
 	return append(entries, MergeFields(pool, p, r, sync, pol, now)...)
+}
+
+// FieldDifference is a field that shows another value than it should.
+type FieldDifference struct {
+	Field         Field
+	Shown, Wanted string
+}
+
+// FieldDifferences compares what an item shows beside its quantity with what it should. A managed item's status
+// has no value of its own to show; it is wrong where it does not fit the quantity.
+func FieldDifferences(pool Pool, shown Values, quantity int64, pol Policy) []FieldDifference {
+	mode := pool.Registers[Management].Value
+	if mode == "" && pool.Set {
+		mode = Yes
+	}
+	var out []FieldDifference
+	differs := func(f Field) {
+		if want := pool.Registers[f].Value; want != "" && shown[f] != "" && shown[f] != want {
+			out = append(out, FieldDifference{f, shown[f], want})
+		}
+	}
+	switch managed := shown[Management]; {
+	case managed == "":
+	case mode != "" && managed != mode && !pol.Master:
+		out = append(out, FieldDifference{Management, managed, mode})
+	case managed == No:
+		differs(Status)
+	default:
+		differs(Backorders)
+		differs(LowStock)
+		if status := shown[Status]; quantity > 0 && status == OutOfStock {
+			out = append(out, FieldDifference{Status, status, InStock})
+		} else if quantity <= 0 && status == InStock && shown[Backorders] == No {
+			out = append(out, FieldDifference{Status, status, OutOfStock})
+		}
+	}
+	return out
 }

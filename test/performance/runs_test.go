@@ -2,6 +2,7 @@ package performance
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"path/filepath"
 	"runtime"
@@ -19,11 +20,14 @@ import (
 	"stocksync.dev/stocksync/internal/stock"
 )
 
+var runSKUs = flag.Int("run-skus", 100_000, "how many SKUs BenchmarkRuns reads in each store")
+
 // vastShop holds many items, answers at once and counts what it is asked. Nothing tells when an item changed.
 type vastShop struct {
 	clock  *clock
 	mu     sync.Mutex
 	units  []int64
+	listed int
 	marks  map[int64]stock.Markers
 	reads  int
 	writes int
@@ -42,6 +46,7 @@ func (s *vastShop) Catalogue(_ context.Context, cursor string) (engine.Page, err
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reads++
+	s.listed++
 	from, _ := strconv.Atoi(cursor)
 	page := engine.Page{Window: s.window()}
 	for n := from; n < min(from+engine.BatchSize, len(s.units)); n++ {
@@ -95,16 +100,20 @@ func (s *vastShop) Forget(context.Context, []stock.Ref) error { return nil }
 // hundred was edited in each child unseen. requests-per-100 is what a child was asked by each 100 of its SKUs, all that
 // judging and writing the edits of the others takes included.
 func BenchmarkRuns(b *testing.B) {
-	const skus, children, edited = 100_000, 5, 1000
+	const children = 5
+	skus := *runSKUs
+	edited := skus / 100
+	w := newVast(b, skus, children)
 	for _, kind := range []agentapi.RunKind{agentapi.KindAudit, agentapi.KindReconcile} {
 		b.Run(string(kind), func(b *testing.B) {
 			for range b.N {
-				w := newVast(b, skus, children)
 				for c, s := range w.shops[1:] {
+					s.mu.Lock()
 					for n := range edited {
 						s.units[c+n*children] += 7
 					}
 					s.reads, s.writes = 0, 0
+					s.mu.Unlock()
 				}
 				peak := watchHeap(b.Context())
 				began := time.Now()
@@ -125,7 +134,7 @@ func BenchmarkRuns(b *testing.B) {
 				most := 0.0
 				for _, s := range w.shops[1:] {
 					s.mu.Lock()
-					most = max(most, float64(s.reads+s.writes)/skus*100)
+					most = max(most, float64(s.reads+s.writes)/float64(skus)*100)
 					s.mu.Unlock()
 				}
 				b.ReportMetric(most, "requests-per-100")
@@ -182,7 +191,7 @@ func newVast(b *testing.B, skus, children int) *vast {
 	for _, s := range w.shops {
 		for limit := time.Now().Add(10 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 			s.mu.Lock()
-			done := s.reads >= skus/engine.BatchSize
+			done := s.listed >= skus/engine.BatchSize
 			s.mu.Unlock()
 			if done {
 				break

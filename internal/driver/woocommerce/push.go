@@ -33,7 +33,11 @@ type update struct {
 func updateOf(p engine.Push) update {
 	u := update{ID: p.Ref.Object(), Status: p.Fields[stock.Status], Backorders: p.Fields[stock.Backorders]}
 	if p.Marker.Attempt != 0 {
-		u.Delta, u.Meta = &p.Units, []metaWrite{{slotKey(p.Slot), formatMarker(p.Marker)}}
+		u.Meta = []metaWrite{{slotKey(p.Slot), formatMarker(p.Marker)}}
+		if p.Units != 0 || p.Fields[stock.Management] != "" {
+			// A marker alone must not touch the quantity: what is sold at the same moment would be overwritten.
+			u.Delta = &p.Units
+		}
 	}
 	if v := p.Fields[stock.Management]; v != "" {
 		manage := v == stock.Yes
