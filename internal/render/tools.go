@@ -35,6 +35,9 @@ const (
 // an agent that is just being replaced fails no Job.
 const toolRetries = 3
 
+// jobUID is the variable of a pod that holds the id of its Job.
+const jobUID = "JOB_UID"
+
 // toolSelector finds the pods of a topology's Jobs.
 func toolSelector(t *v1alpha1.StockSyncTopology) map[string]string {
 	return map[string]string{
@@ -192,7 +195,11 @@ func toolPod(t *v1alpha1.StockSyncTopology, operator Operator, component, secret
 			"--ca-file", path.Join(agentapi.ToolsDir, agentapi.CAFile),
 			"--token-file", path.Join(agentapi.ToolsDir, agentapi.TokenFile),
 			"--termination-log", corev1.TerminationMessagePathDefault,
+			// A pod that replaces another waits for the run the first one began.
+			"--request-id", "$(" + jobUID + ")",
 		}, arguments...)...).
+		WithEnv(coreac.EnvVar().WithName(jobUID).WithValueFrom(coreac.EnvVarSource().
+			WithFieldRef(coreac.ObjectFieldSelector().WithFieldPath("metadata.labels['" + batchv1.ControllerUidLabel + "']")))).
 		WithResources(coreac.ResourceRequirements().
 			WithRequests(corev1.ResourceList{
 				corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("32Mi")}).
