@@ -16,9 +16,10 @@ import (
 
 const (
 	// surgeWindow is how long drastic changes count as one. While one gathers, writes wait until none has come
-	// for surgeQuiet, so that it is judged as a whole.
-	surgeWindow = 5 * time.Minute
-	surgeQuiet  = 15 * time.Second
+	// for surgeQuiet, so that it is judged as a whole; not longer than surgeLongest, for it may be a rush of sales.
+	surgeWindow  = 5 * time.Minute
+	surgeQuiet   = 15 * time.Second
+	surgeLongest = time.Minute
 	// countSKUs is how often the SKUs are counted anew.
 	countSKUs = time.Minute
 
@@ -29,6 +30,7 @@ const (
 type surge struct {
 	seen      map[int64]drastic
 	last      time.Time
+	heldSince time.Time
 	of        int
 	countedAt time.Time
 }
@@ -137,6 +139,9 @@ func (e *Engine) held(tx Tx, now time.Time) (held bool, until time.Time, err err
 	of, counted := e.surge.of, e.surge.countedAt
 	e.mu.Unlock()
 	if !limit.Gathers(len(seen), 0) {
+		e.mu.Lock()
+		e.surge.heldSince = time.Time{}
+		e.mu.Unlock()
 		return false, now, nil
 	}
 	if now.Sub(counted) >= countSKUs || of == 0 {
@@ -149,13 +154,20 @@ func (e *Engine) held(tx Tx, now time.Time) (held bool, until time.Time, err err
 		e.surge.of, e.surge.countedAt = of, now
 		e.mu.Unlock()
 	}
-	switch {
-	case limit.Trips(len(seen), of):
+	if limit.Trips(len(seen), of) {
 		return true, now.Add(idle), e.trip(tx, seen, of, now)
-	case limit.Gathers(len(seen), of) && now.Sub(last) < surgeQuiet:
-		return true, last.Add(surgeQuiet), nil
 	}
-	return false, now, nil
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !limit.Gathers(len(seen), of) {
+		e.surge.heldSince = time.Time{}
+		return false, now, nil
+	}
+	if e.surge.heldSince.IsZero() {
+		e.surge.heldSince = now
+	}
+	until = earlier(last.Add(surgeQuiet), e.surge.heldSince.Add(surgeLongest))
+	return now.Before(until), until, nil
 }
 
 // trip keeps what was seen, under an id that was never given before.

@@ -602,3 +602,16 @@ func TestReconcileInObserveOnlyReports(t *testing.T) {
 		t.Errorf("s1 shows %d", got)
 	}
 }
+
+// A rush of sales that empties shelf after shelf, without a pause, does not hold everything back for long.
+func TestBreakerDoesNotStopARush(t *testing.T) {
+	t.Parallel()
+	w, _ := settled(t, 2, 600)
+	for k := range 60 {
+		w.after(time.Duration(k)*3*time.Second, func() { w.shops[0].sell(int64(firstObject+k), 20) })
+	}
+	w.run(w.now.Add(150 * time.Second))
+	if got := w.shops[1].items[firstObject+25].quantity; got != 0 {
+		t.Errorf("75 seconds after it was sold out, the other shop sells %d of it", got)
+	}
+}
