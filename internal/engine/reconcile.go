@@ -555,10 +555,10 @@ func (e *Engine) conclude(ctx context.Context, r *activeRun) error {
 	switch {
 	case len(failed) == len(run.Stores):
 		return e.end(ctx, r, agentapi.Failed, "no store could be read: "+run.Stores[0].Error)
-	case run.Request.Strategy == agentapi.DryRun:
-		text = append(text, fmt.Sprintf("%d of %d differ and would be written; nothing was", differing, run.Done))
 	case differing == 0:
 		text = append(text, fmt.Sprintf("%d read, nothing differs", run.Done))
+	case run.Request.Strategy == agentapi.DryRun:
+		text = append(text, fmt.Sprintf("%d of %d differ and would be written; nothing was", differing, run.Done))
 	default:
 		text = append(text, fmt.Sprintf("%d of %d differed, %d were put right", differing, run.Done, written))
 	}
