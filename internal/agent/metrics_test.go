@@ -78,7 +78,16 @@ func TestMetrics(t *testing.T) {
 		})
 	}
 	seen("webhooks in place", `stocksync_store_tier{store="hq",tier="Webhooks"}`, `stocksync_store_tier{store="fr",tier="Webhooks"}`, `stocksync_store_tier{store="de",tier="Webhooks"}`)
-	seen("enrolment", `stocksync_store_enrolled{store="hq"}`, `stocksync_store_enrolled{store="fr"}`, `stocksync_store_enrolled{store="de"}`)
+	eventually(t, "enrolment", func() (bool, string) {
+		scrape := metricsOf(t, b)
+		for _, store := range []string{"hq", "fr", "de"} {
+			n := valueOf(scrape, `stocksync_store_placements{store="`+store+`"}`)
+			if n == 0 || valueOf(scrape, `stocksync_store_enrolled{store="`+store+`"}`) != n {
+				return false, scrape
+			}
+		}
+		return true, ""
+	})
 	before := b.status()
 
 	de.Inject(sim.Fault{Kind: sim.FaultStatus, Path: "/", Status: 503, Times: 1 << 20})

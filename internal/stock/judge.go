@@ -24,6 +24,9 @@ const (
 	feedWindow = time.Hour
 	// maxEdits bounds the edits remembered of one pool.
 	maxEdits = 64
+	// maxOverwritten bounds the orders a loss may be made of: where pushes race orders all the time, enough of
+	// them add up to anything.
+	maxOverwritten = 16
 	// recoveryGuard is how much older than the newest push an order must be to have reached the other stores.
 	recoveryGuard = time.Minute
 )
@@ -592,5 +595,5 @@ func subsetOf(suspects []suspect, d int64) (string, bool) {
 		names = append(names, fmt.Sprintf("order %d (%+d)", suspects[w.by].order, -suspects[w.by].units))
 		sum = w.from
 	}
-	return strings.Join(names, ", "), true
+	return strings.Join(names, ", "), len(names) <= maxOverwritten
 }

@@ -672,6 +672,19 @@ func TestTheLastMovementsOfALineAreKept(t *testing.T) {
 	}
 }
 
+func TestManyOrdersAreNoExplanation(t *testing.T) {
+	t.Parallel()
+	for n, kind := range map[int64]stock.Kind{16: stock.Lost, 17: stock.Edited} {
+		s := master(t, 20)
+		s.lift(5)
+		s.push()
+		for i := range n {
+			s.order(100+i, 1) // none of them moved the shelf
+		}
+		s.one(s.prove(), kind, true)
+	}
+}
+
 func TestARestockThatAPushOverwroteIsRepairedToo(t *testing.T) {
 	t.Parallel()
 	s := master(t, 20)
