@@ -19,6 +19,7 @@ import (
 
 	"stocksync.dev/stocksync/internal/agent"
 	"stocksync.dev/stocksync/internal/agentapi"
+	"stocksync.dev/stocksync/internal/report"
 )
 
 // version is set by the linker: -ldflags "-X main.version=1.2.3".
@@ -30,9 +31,12 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := newCommand(buildVersion()).ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "Error:", err)
+		code := exit{report.ExitFailed}
+		if !errors.As(err, &code) {
+			fmt.Fprintln(os.Stderr, "Error:", err)
+		}
 		stop()
-		os.Exit(1)
+		os.Exit(code.code)
 	}
 }
 
@@ -77,7 +81,8 @@ A topology without 'mode: Sync' is only observed: nothing is written to any stor
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(runCommand(version), statusCommand(), conflictsCommand(), historyCommand(),
+	root.AddCommand(runCommand(version), statusCommand(), pingCommand(), reconcileCommand(), auditCommand(), runsCommand(),
+		conflictsCommand(), backlogCommand(), historyCommand(), eventsCommand(), breakerCommand(), forgetCommand(),
 		&cobra.Command{
 			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 			Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), version) },
@@ -98,7 +103,8 @@ The configuration is read again whenever it changes; a store whose new configura
 good one, and every other store is not disturbed. 'agent status' in another terminal tells how things stand.
 
 Ports: the public one takes webhooks from stores, the metrics port serves /metrics, /healthz and /readyz, and
-the private one, only with --private-dir, serves /v1/status to the operator. An empty address closes a port.`,
+the private one, only with --private-dir, serves the status to the operator and the tools to Jobs and kubectl
+stocksync, by token. An empty address closes a port.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.Config == "" {
@@ -117,9 +123,9 @@ the private one, only with --private-dir, serves /v1/status to the operator. An 
 	f.StringVar(&o.Config, "config", "", "the manifests: a YAML `file`, or a directory that holds "+agentapi.ConfigFile)
 	dataFlag(cmd, &o.DataDir)
 	f.StringVar(&o.LedgerIDFile, "ledger-id-file", "", "`file` with the ledger's id, 32 hexadecimal digits; without it the ledger makes one")
-	f.StringVar(&o.PrivateDir, "private-dir", "", "`directory` with tls.crt, tls.key and token of the private port; without it that port is closed")
+	f.StringVar(&o.PrivateDir, "private-dir", "", "`directory` with tls.crt, tls.key and token of the private port, and read-token and write-token for tools; without it that port is closed")
 	f.StringVar(&o.PublicAddr, "public-addr", fmt.Sprint(":", agentapi.PublicPort), "`address` for webhooks, plain HTTP (TLS ends before it)")
-	f.StringVar(&o.PrivateAddr, "private-addr", fmt.Sprint(":", agentapi.PrivatePort), "`address` for the status, HTTPS")
+	f.StringVar(&o.PrivateAddr, "private-addr", fmt.Sprint(":", agentapi.PrivatePort), "`address` for status and tools, HTTPS")
 	f.StringVar(&o.MetricsAddr, "metrics-addr", fmt.Sprint(":", agentapi.MetricsPort), "`address` for metrics and probes, plain HTTP")
 	f.StringVar(&format, "log-format", "auto", "json, text, or auto: text on a terminal")
 	f.IntVar(&verbosity, "verbosity", 0, "how much is logged: 0, 1 (every request to a store) or 2")

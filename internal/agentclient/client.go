@@ -28,10 +28,11 @@ import (
 )
 
 const (
-	// longestWait is for how long the agent is asked to hold an answer back; requestTimeout bounds one request,
-	// the longest of which ping every store or read a whole backlog.
+	// longestWait is for how long the agent is asked to hold an answer back; requestTimeout bounds one request, and
+	// forgetTimeout the one that goes through a whole shop.
 	longestWait    = 25 * time.Second
 	requestTimeout = 2 * time.Minute
+	forgetTimeout  = 20 * time.Minute
 	// maxAnswer bounds an answer, in bytes.
 	maxAnswer = 64 << 20
 	// pageSize is how many findings or rows of the backlog are asked for at a time.
@@ -237,8 +238,10 @@ func (c *Client) Ping(ctx context.Context, store string) ([]agentapi.Ping, error
 	return get[[]agentapi.Ping](ctx, c, agentapi.PingPath, url.Values{"store": {store}})
 }
 
-// Forget removes our markers from a store.
+// Forget removes our markers from a store, and counts the items that had some. It takes a while for a large shop.
 func (c *Client) Forget(ctx context.Context, q agentapi.ForgetRequest) (agentapi.Closed, error) {
+	ctx, cancel := context.WithTimeout(ctx, forgetTimeout)
+	defer cancel()
 	return post[agentapi.Closed](ctx, c, agentapi.ForgetPath, q)
 }
 
@@ -311,8 +314,12 @@ func post[T any](ctx context.Context, c *Client, path string, question any) (T, 
 }
 
 func ask[T any](ctx context.Context, c *Client, method, path string, body io.Reader) (answer T, err error) {
-	within, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
+	within := ctx
+	if _, limited := ctx.Deadline(); !limited {
+		var cancel context.CancelFunc
+		within, cancel = context.WithTimeout(ctx, requestTimeout)
+		defer cancel()
+	}
 	r, err := http.NewRequestWithContext(within, method, c.base+path, body)
 	if err != nil {
 		return answer, errors.New("the agent's address makes no valid request")
