@@ -426,7 +426,7 @@ func (e *Engine) concludeAudit(ctx context.Context, r *activeRun) error {
 	if n := run.Counts[agentapi.InFlight]; n > 0 {
 		parts = append(parts, fmt.Sprintf("%d were in flight", n))
 	}
-	parts = append(parts, capped(run, r)...)
+	parts = append(parts, capped(run, e.keptOf(r))...)
 	switch {
 	case len(failed) == len(run.Stores):
 		return e.end(ctx, r, agentapi.Failed, "no store could be read: "+run.Stores[0].Error)

@@ -36,8 +36,7 @@ func TestFindingsAreBounded(t *testing.T) {
 	if len(w.Worst) != agentapi.MaxWorst || w.Worst[0].Class != agentapi.IdentityMismatch || w.Worst[1].Units != maxFindings+49 {
 		t.Errorf("the worst are %+v", w.Worst)
 	}
-	r := &activeRun{walks: map[string]*walk{"fr": w}}
-	if said := strings.Join(capped(agentapi.Run{Counts: w.Counts}, r), ""); !strings.Contains(said, "first 10000") {
+	if said := strings.Join(capped(agentapi.Run{Counts: w.Counts}, kept(map[string]*walk{"fr": w})), ""); !strings.Contains(said, "first 10000") {
 		t.Errorf("it says %q", said)
 	}
 }

@@ -69,11 +69,11 @@ func (e *Engine) Forget(ctx context.Context, store string) (int, error) {
 	case l.store.Mode == Sync:
 		err = refuse(ErrInvalidRequest, "store %s is in mode Sync and would be marked again at once: set it to Observe or Off first", store)
 	case e.current != nil:
-		err = refuse(ErrRunInProgress, "run %d is in progress: wait for it, or cancel it", e.current.run.ID)
+		err = refuse(ErrRunInProgress, "run %d is in progress: wait for it, or cancel it", e.current.id)
 	case l.forget != nil:
 		err = refuse(ErrInvalidRequest, "the markers of store %s are being removed already", store)
 	default:
-		l.forget = f
+		l.forget, l.retry = f, true
 	}
 	e.mu.Unlock()
 	if err != nil {

@@ -27,11 +27,11 @@ func (e *Engine) walkOf(st Store, now time.Time) (*activeRun, time.Time) {
 	if w == nil || w.Ended {
 		return nil, time.Time{}
 	}
-	if m := r.walks[r.master]; r.run.Request.Strategy == agentapi.Reset && st.ID != r.master && m != nil && !m.Ended {
+	if m := r.walks[r.master]; r.req.Strategy == agentapi.Reset && st.ID != r.master && m != nil && !m.Ended {
 		// The master's numbers first: the others are compared with them.
 		return r, now.Add(publishEvery)
 	}
-	if r.run.Request.Strategy == agentapi.DryRun && e.busyWriting(r) {
+	if r.req.Strategy == agentapi.DryRun && e.busyWriting(r) {
 		return r, now.Add(publishEvery)
 	}
 	return r, w.next
@@ -55,7 +55,7 @@ func (e *Engine) beginWriting(store string) bool {
 
 func (e *Engine) dry(store string) bool {
 	r := e.current
-	return r != nil && r.run.Request.Strategy == agentapi.DryRun && r.walks[store] != nil
+	return r != nil && r.req.Strategy == agentapi.DryRun && r.walks[store] != nil
 }
 
 func (e *Engine) endWriting(store string) {
@@ -75,12 +75,12 @@ func (e *Engine) DryRunning(store string) bool {
 func (l *lane) walk(ctx context.Context, st Store, r *activeRun) error {
 	l.e.mu.Lock()
 	w := r.walks[st.ID].clone()
-	room := maxFindings - r.kept()
+	room := maxFindings - kept(r.walks)
 	l.e.mu.Unlock()
 	w.asked = 0
 	var err error
 	switch {
-	case r.run.Request.Kind == agentapi.KindAudit:
+	case r.req.Kind == agentapi.KindAudit:
 		err = l.auditSome(ctx, st, r, w, w.Kept+room)
 	default:
 		err = l.reconcileSome(ctx, st, r, w, w.Kept+room)
@@ -119,13 +119,19 @@ func (l *lane) replaceWalk(r *activeRun, w *walk) {
 	}
 }
 
-// kept is how many findings the ledger holds of the run.
-func (r *activeRun) kept() int {
+// kept is how many findings the ledger holds of a run.
+func kept(walks map[string]*walk) int {
 	n := 0
-	for _, w := range r.walks {
+	for _, w := range walks {
 		n += w.Kept
 	}
 	return n
+}
+
+func (e *Engine) keptOf(r *activeRun) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return kept(r.walks)
 }
 
 // giveUpFailing ends the run's part in a store that has failed for too long.
@@ -304,8 +310,8 @@ func (t *turn) reconciled(r *activeRun, w *walk, room int, was stock.Placement, 
 		w.Differing++
 		return w.found(t.tx, room, agentapi.Finding{Class: agentapi.MissingProduct, SKU: was.SKU, Message: "the item is gone from the shop: make it again, or exclude the SKU"})
 	}
-	if r.run.Request.Strategy == agentapi.Reset && t.st.Policy.Master {
-		done, err := t.reset(r.run.ID, p)
+	if r.req.Strategy == agentapi.Reset && t.st.Policy.Master {
+		done, err := t.reset(r.id, p)
 		if err != nil {
 			return err
 		}
@@ -321,7 +327,7 @@ func (t *turn) reconciled(r *activeRun, w *walk, room int, was stock.Placement, 
 	if p.Blocked != string(stock.Unmanaged) && p.Shown != want {
 		found = append(found, quantity(p, p.Shown, want))
 	}
-	if r.run.Request.Strategy == agentapi.Push && t.st.Mode == Sync && len(found) == 0 {
+	if r.req.Strategy == agentapi.Push && t.st.Mode == Sync && len(found) == 0 {
 		p.Shelf.Rewrite = true
 		stock.Plan(pool, &p, t.st.Policy, t.now)
 		return t.tx.PutPlacement(p)
@@ -388,7 +394,7 @@ func (l *lane) resetAgain(ctx context.Context, st Store, r *activeRun, w *walk) 
 			}
 			done := !bound
 			if bound {
-				if done, err = t.reset(r.run.ID, p); err != nil {
+				if done, err = t.reset(r.id, p); err != nil {
 					return err
 				}
 			}
@@ -409,7 +415,7 @@ func (l *lane) resetAgain(ctx context.Context, st Store, r *activeRun, w *walk) 
 
 // calm tells whether nothing that the run found is still on its way to be judged or written.
 func (e *Engine) calm(ctx context.Context, r *activeRun) (bool, error) {
-	if r.run.Request.Kind == agentapi.KindAudit || r.run.Request.Strategy == agentapi.DryRun {
+	if r.req.Kind == agentapi.KindAudit || r.req.Strategy == agentapi.DryRun {
 		return true, nil
 	}
 	now := e.clock.Now()
@@ -420,7 +426,7 @@ func (e *Engine) calm(ctx context.Context, r *activeRun) (bool, error) {
 	err := e.ledger.View(ctx, func(tx Tx) error {
 		for _, id := range r.listed {
 			st, state, ok := e.stateOf(id)
-			if r.walks[id].Error != "" || !ok || e.reason(tx, st, state) != "" {
+			if e.walkIn(r, id).Error != "" || !ok || e.reason(tx, st, state) != "" {
 				continue
 			}
 			stats, err := tx.Stats(id)
@@ -520,12 +526,12 @@ func waitsFor(pool stock.Pool, p stock.Placement, store string) string {
 
 // conclude counts what still waits, and ends the run.
 func (e *Engine) conclude(ctx context.Context, r *activeRun) error {
-	if r.run.Request.Kind == agentapi.KindAudit {
+	if r.req.Kind == agentapi.KindAudit {
 		return e.concludeAudit(ctx, r)
 	}
 	paused := 0
 	for _, id := range r.listed {
-		w := r.walks[id].clone()
+		w := e.walkIn(r, id)
 		st, state, ok := e.stateOf(id)
 		if ok && w.Error == "" {
 			n, err := e.waiting(ctx, r, w, st, state)
@@ -574,16 +580,23 @@ func (e *Engine) conclude(ctx context.Context, r *activeRun) error {
 		state = agentapi.NeedsAttention
 		text = append(text, "could not be read: "+strings.Join(failed, ", "))
 	}
-	return e.end(ctx, r, state, strings.Join(append(text, capped(run, r)...), "; "))
+	return e.end(ctx, r, state, strings.Join(append(text, capped(run, e.keptOf(r))...), "; "))
+}
+
+// walkIn is a copy of the run's way through a store.
+func (e *Engine) walkIn(r *activeRun, store string) *walk {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return r.walks[store].clone()
 }
 
 // capped says that not all findings were kept.
-func capped(run agentapi.Run, r *activeRun) []string {
+func capped(run agentapi.Run, kept int) []string {
 	all := 0
 	for _, n := range run.Counts {
 		all += n
 	}
-	if kept := r.kept(); kept >= maxFindings && all > kept {
+	if kept >= maxFindings && all > kept {
 		return []string{fmt.Sprintf("only the first %d findings are kept", maxFindings)}
 	}
 	return nil
@@ -593,7 +606,7 @@ func capped(run agentapi.Run, r *activeRun) []string {
 func (e *Engine) waiting(ctx context.Context, r *activeRun, start *walk, st Store, state StoreState) (*walk, error) {
 	w := start.clone()
 	e.mu.Lock()
-	room := w.Kept + maxFindings - r.kept()
+	room := w.Kept + maxFindings - kept(r.walks)
 	e.mu.Unlock()
 	for after := int64(0); ; {
 		n, last := 0, after
@@ -624,7 +637,7 @@ func (e *Engine) waiting(ctx context.Context, r *activeRun, start *walk, st Stor
 					w.Waiting++
 				}
 				for _, f := range found {
-					if r.run.Request.Strategy == agentapi.DryRun {
+					if r.req.Strategy == agentapi.DryRun {
 						continue
 					}
 					f.Message += "; it waits: " + waitsFor(pool, p, why)

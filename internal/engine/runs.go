@@ -55,6 +55,9 @@ func refuse(is error, format string, args ...any) error {
 
 // activeRun is the run under way. What can change is guarded by the engine's mutex.
 type activeRun struct {
+	// id and req say what was asked for; they do not change.
+	id  int64
+	req agentapi.RunRequest
 	// run as it was last published.
 	run agentapi.Run
 	// pools are those the request names, in order; nil means all.
@@ -187,6 +190,7 @@ func (e *Engine) StartRun(ctx context.Context, req agentapi.RunRequest) (agentap
 		return agentapi.Run{}, err
 	}
 	now := e.clock.Now()
+	r.req = req
 	r.run = agentapi.Run{Request: req, State: agentapi.Running, Sequence: 1, StartedAt: now.UTC(), Message: "the stores are being read"}
 	for _, id := range r.listed {
 		w := r.walks[id]
@@ -198,7 +202,7 @@ func (e *Engine) StartRun(ctx context.Context, req agentapi.RunRequest) (agentap
 		if err != nil {
 			return err
 		}
-		r.run = made
+		r.run, r.id = made, made.ID
 		if err := tx.Append(r.entry(event.RunStarted, now, fmt.Sprintf("of %d placements in %s", made.Total, strings.Join(r.listed, ", ")))); err != nil {
 			return err
 		}
@@ -236,11 +240,11 @@ var ends = map[agentapi.RunState]stock.Kind{agentapi.Succeeded: event.RunSucceed
 
 // entry is a line of the history about the run.
 func (r *activeRun) entry(k stock.Kind, now time.Time, what string) stock.Entry {
-	name := string(r.run.Request.Kind)
-	if s := r.run.Request.Strategy; s != "" {
+	name := string(r.req.Kind)
+	if s := r.req.Strategy; s != "" {
 		name += " (" + string(s) + ")"
 	}
-	return stock.Entry{Kind: k, Evidence: fmt.Sprintf("run %d, %s: %s", r.run.ID, name, what), At: now}
+	return stock.Entry{Kind: k, Evidence: fmt.Sprintf("run %d, %s: %s", r.id, name, what), At: now}
 }
 
 // begin lets the lanes see the run and starts what looks after it.
@@ -249,7 +253,7 @@ func (e *Engine) begin(ctx context.Context, r *activeRun) {
 	e.mu.Lock()
 	e.current = r
 	e.mu.Unlock()
-	e.log.Info("a run begins", "run", r.run.ID, "kind", r.run.Request.Kind, "strategy", r.run.Request.Strategy)
+	e.log.Info("a run begins", "run", r.id, "kind", r.req.Kind, "strategy", r.req.Strategy)
 	_ = e.nudge(r.listed, func(l *lane) {
 		// A store that fails is tried at once, unless it asked to be left alone.
 		l.retry = l.retry || (l.state.Failure != nil && l.state.Failure.RetryAfter == 0)
@@ -463,7 +467,7 @@ func (e *Engine) CancelRun(ctx context.Context, id int64) (agentapi.Run, error) 
 	e.mu.Lock()
 	r := e.current
 	e.mu.Unlock()
-	if r != nil && r.run.ID == id {
+	if r != nil && r.id == id {
 		if err := e.end(ctx, r, agentapi.Cancelled, "cancelled; what was written before stays"); err != nil {
 			return agentapi.Run{}, err
 		}
@@ -510,12 +514,12 @@ func (e *Engine) takeUp(ctx context.Context) error {
 	was := runs[0]
 	r, err := e.prepare(ctx, was.Request)
 	if errors.Is(err, ErrInvalidRequest) || errors.Is(err, ErrUnknown) {
-		return e.end(ctx, &activeRun{run: was}, agentapi.Failed, "the agent was started again, and the run cannot go on: "+err.Error())
+		return e.end(ctx, &activeRun{run: was, id: was.ID, req: was.Request}, agentapi.Failed, "the agent was started again, and the run cannot go on: "+err.Error())
 	}
 	if err != nil {
 		return err
 	}
-	r.run = was
+	r.run, r.id, r.req = was, was.ID, was.Request
 	err = e.ledger.Update(ctx, func(tx Tx) error {
 		if was.Request.Kind == agentapi.KindAudit {
 			// It keeps nothing in mind of what it wanted to look at again, so it begins anew.
@@ -553,7 +557,7 @@ func (e *Engine) drive(ctx context.Context, r *activeRun) {
 			return
 		}
 		if err != nil && ctx.Err() == nil {
-			e.log.Error(err, "the state of a run could not be kept; it is tried again", "run", r.run.ID)
+			e.log.Error(err, "the state of a run could not be kept; it is tried again", "run", r.id)
 		}
 		r.signal.Wait(ctx, e.clock.Now().Add(publishEvery))
 	}

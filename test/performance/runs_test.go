@@ -189,7 +189,7 @@ func newVast(b *testing.B, skus, children int) *vast {
 	})
 	// Every lane reads its catalogue once when it starts.
 	for _, s := range w.shops {
-		for limit := time.Now().Add(10 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		for limit := time.Now().Add(40 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 			s.mu.Lock()
 			done := s.listed >= skus/engine.BatchSize
 			s.mu.Unlock()
