@@ -65,7 +65,9 @@ type Options struct {
 
 // Client speaks to one store. Its methods may be called concurrently.
 type Client struct {
-	home        *url.URL
+	home *url.URL
+	// signed: the key travels as a signature, over plain HTTP.
+	signed      bool
 	key, secret string
 	storeID     string
 	http        http.RoundTripper
@@ -99,12 +101,16 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return invalid("the URL must be absolute, for example https://shop.example.com")
 	}
-	if o.Transport == v1alpha1.TransportInsecureHTTP || home.Scheme == "http" {
+	insecure := o.Transport == v1alpha1.TransportInsecureHTTP
+	switch {
+	case insecure && home.Scheme != "http":
+		return invalid("with transport InsecureHTTP the URL must begin with http://: leave the transport out for a shop that has TLS")
+	case !insecure && home.Scheme == "http":
 		return nil, &engine.Fault{Reason: v1alpha1.ReasonPlainHTTP, Unsent: true,
-			Message: "WooCommerce takes its REST keys over https only, and this version speaks nothing else: give the shop TLS and use an https:// URL with transport HTTPS (a private CA goes into caBundleSecretKeyRef)"}
+			Message: "the URL begins with http://: give the shop TLS and use an https:// URL (a private CA goes into caBundleSecretKeyRef), or, within a private network only, ask for transport InsecureHTTP"}
 	}
 	c := &Client{
-		home: home, key: strings.TrimSpace(o.ConsumerKey), secret: strings.TrimSpace(o.ConsumerSecret), storeID: o.StoreID,
+		home: home, signed: insecure, key: strings.TrimSpace(o.ConsumerKey), secret: strings.TrimSpace(o.ConsumerSecret), storeID: o.StoreID,
 		http: o.HTTP, now: o.Now, userAgent: o.UserAgent, timeout: o.Timeout, log: o.Log,
 	}
 	if c.key == "" || c.secret == "" {
@@ -244,7 +250,12 @@ func (c *Client) exchange(ctx context.Context, r request) (answer, error) {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if !r.anonymous {
-		req.SetBasicAuth(c.key, c.secret)
+		if c.signed {
+			// The shop takes a time that is within 15 minutes of its own.
+			sign(req, c.key, c.secret, newNonce(), c.now().Add(c.Skew()))
+		} else {
+			req.SetBasicAuth(c.key, c.secret)
+		}
 	}
 
 	sent := c.now()
@@ -278,6 +289,9 @@ func (c *Client) exchange(ctx context.Context, r request) (answer, error) {
 	if f := classify(r, a, c.readable.Load()); f != nil {
 		if a.status == http.StatusUnauthorized && !r.write() {
 			c.readable.Store(false)
+		}
+		if c.signed && f.Reason == v1alpha1.ReasonAuthenticationFailed {
+			f.Message += "; over plain HTTP the URL is part of the signature: spell it as WordPress's general settings spell the Site Address"
 		}
 		return a, f
 	}

@@ -58,7 +58,7 @@ func TestNewRefuses(t *testing.T) {
 	}{
 		"no url":        {func(o *Options) { o.URL = "" }, v1alpha1.ReasonInvalidConfiguration, "absolute"},
 		"plain url":     {func(o *Options) { o.URL = "http://shop.example.com" }, v1alpha1.ReasonPlainHTTP, "https://"},
-		"insecure":      {func(o *Options) { o.Transport = v1alpha1.TransportInsecureHTTP }, v1alpha1.ReasonPlainHTTP, "https"},
+		"insecure":      {func(o *Options) { o.Transport = v1alpha1.TransportInsecureHTTP }, v1alpha1.ReasonInvalidConfiguration, "must begin with http://"},
 		"no key":        {func(o *Options) { o.ConsumerKey = " \n" }, v1alpha1.ReasonInvalidConfiguration, "consumerKey"},
 		"no secret":     {func(o *Options) { o.ConsumerSecret = "" }, v1alpha1.ReasonInvalidConfiguration, "consumerSecret"},
 		"broken bundle": {func(o *Options) { o.CABundle = []byte("MIIC") }, v1alpha1.ReasonInvalidConfiguration, "PEM"},
