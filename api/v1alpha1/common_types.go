@@ -33,8 +33,8 @@ type Transport string
 const (
 	// TransportHTTPS verifies the store's certificate.
 	TransportHTTPS Transport = "HTTPS"
-	// TransportInsecureHTTP is for shops in the same private network only. The
-	// agent does not speak it yet.
+	// TransportInsecureHTTP is for shops in the same private network only:
+	// requests are signed, and everything in them can be read on the way.
 	TransportInsecureHTTP Transport = "InsecureHTTP"
 )
 
@@ -85,8 +85,9 @@ type WooCommerce struct {
 	// +kubebuilder:validation:XValidation:rule="!self.contains('@') && !self.contains('?') && !self.contains('#')",message="must hold no user, query or fragment; credentials belong in the Secret of `credentialsSecretRef`"
 	URL string `json:"url"`
 	// transport is HTTPS or InsecureHTTP. When omitted it is HTTPS. InsecureHTTP
-	// is for a shop inside the same private network; the agent does not speak it
-	// yet and shows Connected False with reason PlainHTTP.
+	// is for a shop inside the same private network: requests are signed (OAuth
+	// 1.0a), so that the secret does not travel, but whoever listens reads the
+	// rest and could change what is written.
 	// +optional
 	Transport Transport `json:"transport,omitempty"`
 	// credentialsSecretRef names the Secret with the store's REST keys under the

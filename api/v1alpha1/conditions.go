@@ -200,6 +200,10 @@ const (
 	AnnotationApproveTrip = "stocksync.dev/approve-trip"
 )
 
+// AnnotationTakeOverFrom on a ChildStore, or on the StockSyncTopology for its master, takes the store over from the
+// ledger whose id it holds, and from no other. The condition Connected names the id.
+const AnnotationTakeOverFrom = "stocksync.dev/take-over-from"
+
 // Labels and annotations of the objects the operator makes.
 const (
 	// LabelTopology holds the name of the StockSyncTopology.

@@ -370,7 +370,7 @@ func (a *Agent) apply(ctx context.Context, next Config) error {
 }
 
 func sameStore(a, b Store) bool {
-	return a.ID == b.ID && a.Master == b.Master && a.Mode == b.Mode && reflect.DeepEqual(a.Settings, b.Settings)
+	return a.ID == b.ID && a.Master == b.Master && a.Mode == b.Mode && a.TakeOver == b.TakeOver && reflect.DeepEqual(a.Settings, b.Settings)
 }
 
 // dial gives a store its client; one that speaks to the same shop with the same keys is kept.
@@ -397,7 +397,7 @@ func (a *Agent) dial(old *running, st Store) *running {
 }
 
 func engineStore(st Store, shop Shop) engine.Store {
-	out := engine.Store{ID: st.ID, Mode: st.Mode, Policy: stock.Policy{Master: st.Master}, Driver: shop, MinInterval: time.Minute}
+	out := engine.Store{ID: st.ID, Mode: st.Mode, TakeOver: st.TakeOver, Policy: stock.Policy{Master: st.Master}, Driver: shop, MinInterval: time.Minute}
 	if s := st.Settings; s != nil {
 		out.Policy, out.Excluded, out.MinInterval, out.MaxLoad = s.Policy, s.Exclusions.Excludes, s.MinInterval, s.MaxLoad
 		out.Revision = fingerprint(fmt.Sprint(st.Mode == engine.Off), fmt.Sprintf("%+v", s.Policy), s.Exclusions.text())

@@ -40,6 +40,8 @@ type Store struct {
 	Master bool
 	// Mode is the effective mode, the more cautious of the topology's and the store's own.
 	Mode engine.Mode
+	// TakeOver is the ledger that the annotation names from which the store is to be taken over; empty for none.
+	TakeOver string
 	// Settings are nil when the documents do not give a usable store and no earlier ones did.
 	Settings *Settings
 	// Invalid says why the newest documents cannot be used for this store; nil when they are.
@@ -196,7 +198,7 @@ func (b *builder) config() (Config, error) {
 	}
 	c.Requests, c.Problems = requestsOf(t.Annotations)
 	master := b.store(b.doc, t.Spec.Master.StoreID, t.EffectiveMode(), t.Spec.Master.WooCommerce, "spec.master.", nil)
-	master.Master = true
+	master.Master, master.TakeOver = true, strings.TrimSpace(t.Annotations[v1alpha1.AnnotationTakeOverFrom])
 	if master.Settings != nil {
 		master.Settings.Policy = stock.Policy{Master: true, Revert: t.Spec.Master.EffectiveEditPolicy() == v1alpha1.EditPolicyRevert}
 		master.Settings.Exclusions = NewExclusions(t.Spec.Exclusions)
@@ -243,6 +245,7 @@ func (b *builder) child(cd childDocument) Store {
 		return Store{ID: c.EffectiveStoreID(), Mode: engine.Mode(mode), Invalid: &Problem{v1alpha1.ReasonInvalidConfiguration, cd.bad.Error()}}
 	}
 	s := b.store(cd.doc, c.EffectiveStoreID(), mode, c.Spec.WooCommerce, "spec.", validateChild(c))
+	s.TakeOver = strings.TrimSpace(c.Annotations[v1alpha1.AnnotationTakeOverFrom])
 	switch {
 	case c.Spec.TopologyRef.Name != t.Name || !sameNamespace(c.Namespace, t.Namespace):
 		s.Settings = nil

@@ -287,7 +287,11 @@ func checkAccess(t *testing.T, log []sim.Access, writes bool) {
 			for _, item := range items {
 				for k, v := range item {
 					switch k {
-					case "id", "inventory_delta":
+					case "id", "inventory_delta", "manage_stock", "backorders", "low_stock_amount":
+					case "stock_status":
+						if _, managed := item["manage_stock"]; managed || item["inventory_delta"] != nil {
+							t.Errorf("wrote the status of a managed item: %v", item)
+						}
 					case "meta_data":
 						var metas []struct{ Key string }
 						if err := json.Unmarshal(v, &metas); err != nil || len(metas) != 1 || !markerKey.MatchString(metas[0].Key) {

@@ -73,7 +73,7 @@ func (v view) connected() statement {
 	case f != nil:
 		return no(f.Reason, v.advise(f))
 	case s.ClaimedBy != "":
-		return no(v1alpha1.ReasonStoreClaimedElsewhere, fmt.Sprintf("the shop carries the marks of another StockSync ledger (%s), and two must never write to one shop: take the store out of one of the topologies", s.ClaimedBy))
+		return no(v1alpha1.ReasonStoreClaimedElsewhere, v.claimed())
 	case s.RelativeUnsupported:
 		return no(v1alpha1.ReasonRelativeUpdateUnsupported, "the shop ignores relative quantity changes (`inventory_delta`), so nothing is written to it: update WooCommerce, or look for a plugin that replaces its REST API")
 	case s.LastSeen.IsZero():
@@ -84,6 +84,22 @@ func (v view) connected() statement {
 		return yes(v1alpha1.ReasonClockSkew, fmt.Sprintf("the clocks of shop and agent differ by about %s: set the shop's server to network time (NTP)", s.Skew.Abs().Round(time.Minute)))
 	}
 	return yes(v1alpha1.ReasonConnected, "the last request worked")
+}
+
+// claimed says whose marks a shop carries, and what can be done about them.
+func (v view) claimed() string {
+	by, asked, object := v.state.ClaimedBy, v.store.TakeOver, "ChildStore"
+	if v.store.Master {
+		object = "StockSyncTopology"
+	}
+	message := fmt.Sprintf("the shop carries the marks of another StockSync ledger (%s), and two must never write to one shop: take the store out of one of the topologies", by)
+	switch asked {
+	case "":
+		return message + fmt.Sprintf("; or, if the other is gone for good, take the shop over by the annotation `%s: \"%s\"` on the %s", v1alpha1.AnnotationTakeOverFrom, by, object)
+	case by:
+		return message + fmt.Sprintf(". It was taken over, and the other went on writing: stop that agent, remove the annotation `%s` of the %s and set it again", v1alpha1.AnnotationTakeOverFrom, object)
+	}
+	return message + fmt.Sprintf(". The annotation `%s` of the %s names %q: name %s to take the shop over", v1alpha1.AnnotationTakeOverFrom, object, asked, by)
 }
 
 func (v view) ordersUnreadable() string {

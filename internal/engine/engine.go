@@ -300,6 +300,8 @@ type Store struct {
 	ID     string
 	Mode   Mode
 	Policy stock.Policy
+	// TakeOver is the id of another ledger whose claim of this store a person lifts; empty for none.
+	TakeOver string
 	// Excluded tells whether a SKU is left alone here.
 	Excluded func(stock.Key) bool
 	// MinInterval is the shortest time between polls, MaxLoad the share of the store's time polling may take
@@ -314,7 +316,7 @@ type Store struct {
 
 // sameAs tells that a lane need not begin anew.
 func (s Store) sameAs(o Store) bool {
-	return s.Revision != "" && s.Revision == o.Revision && s.Mode == o.Mode && s.Policy == o.Policy &&
+	return s.Revision != "" && s.Revision == o.Revision && s.Mode == o.Mode && s.Policy == o.Policy && s.TakeOver == o.TakeOver &&
 		s.MinInterval == o.MinInterval && s.MaxLoad == o.MaxLoad && s.Driver == o.Driver
 }
 

@@ -463,7 +463,7 @@ func (l *lane) scanned(ctx context.Context, st Store) error {
 	}
 	foreign, listed := l.catalogue.foreign, l.listed
 	err := l.e.ledger.Update(ctx, func(tx Tx) error {
-		for name, value := range map[string]string{"claimed": foreign, valueScanned: "yes"} {
+		for name, value := range map[string]string{valueClaimed: foreign, valueScanned: "yes"} {
 			was, err := tx.Value(st.ID, name)
 			if err == nil && was != value {
 				err = tx.SetValue(st.ID, name, value)

@@ -207,12 +207,27 @@ func (t *turn) markers(item Item) error {
 				return err
 			}
 		case m.Ledger != "" && m.Product == item.Ref.Object():
+			if over, err := t.takenOver(m); over || err != nil {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+			if may, err := t.mayTakeOver(m.Ledger); may || err != nil {
+				if err != nil {
+					return err
+				}
+				if err := t.takeOver(m.Ledger); err != nil {
+					return err
+				}
+				continue
+			}
 			t.out.foreign = m.Ledger
-			was, err := t.tx.Value(t.st.ID, "claimed")
+			was, err := t.tx.Value(t.st.ID, valueClaimed)
 			if err != nil || was == m.Ledger {
 				return err
 			}
-			if err := t.tx.SetValue(t.st.ID, "claimed", m.Ledger); err != nil {
+			if err := t.tx.SetValue(t.st.ID, valueClaimed, m.Ledger); err != nil {
 				return err
 			}
 			e := stock.Entry{Kind: stock.Claimed, Store: t.st.ID, SKU: strings.Join(item.SKUs, ", "), At: t.now, Conflict: true,

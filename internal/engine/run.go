@@ -197,12 +197,15 @@ const (
 
 // adopt brings the placements of a store in line with its configuration.
 func (e *Engine) adopt(ctx context.Context, st Store) error {
+	if err := e.takeOvers(ctx, st); err != nil {
+		return err
+	}
 	var adopted string
 	err := e.ledger.View(ctx, func(tx Tx) (err error) {
 		if adopted, err = tx.Value(st.ID, valueAdopted); err != nil {
 			return err
 		}
-		claimed, err := tx.Value(st.ID, "claimed")
+		claimed, err := tx.Value(st.ID, valueClaimed)
 		if err != nil {
 			return err
 		}

@@ -443,7 +443,7 @@ func (l *lane) judgeOne(t *turn, id int64) (kept []stock.Sample, ask bool, err e
 
 // doubtful makes conflicts of edits in a shop that another ledger claims: they may be that agent's pushes.
 func (t *turn) doubtful(entries []stock.Entry) error {
-	claimed, err := t.tx.Value(t.st.ID, "claimed")
+	claimed, err := t.tx.Value(t.st.ID, valueClaimed)
 	if err != nil || claimed == "" {
 		return err
 	}

@@ -54,11 +54,14 @@ type Item struct {
 	SKU      string `json:"sku"`
 	Price    string `json:"price"`
 	// Manage is true, false or "parent"; Quantity is nil when no stock is managed.
-	Manage   any       `json:"manageStock"`
-	Quantity *float64  `json:"quantity"`
-	Status   string    `json:"stockStatus"`
-	Modified time.Time `json:"modified"`
-	Trashed  bool      `json:"trashed,omitempty"`
+	Manage   any      `json:"manageStock"`
+	Quantity *float64 `json:"quantity"`
+	Status   string   `json:"stockStatus"`
+	// Backorders is no, notify or yes; Low is nil where the shop-wide amount holds.
+	Backorders string    `json:"backorders"`
+	Low        *int64    `json:"lowStockAmount"`
+	Modified   time.Time `json:"modified"`
+	Trashed    bool      `json:"trashed,omitempty"`
 }
 
 // NewItem describes a product, or with Parent a variation, to make.
@@ -353,8 +356,13 @@ func (s *Store) Feed(quantities map[string]float64) error {
 // SetManageStock ticks or clears "manage stock". A quantity is lost when it is cleared; ticked again the
 // item starts with quantity, or with none when nil.
 func (s *Store) SetManageStock(sku string, manage bool, quantity *float64) error {
+	return s.SetStockFields(sku, StockChange{Manage: &manage, Quantity: quantity})
+}
+
+// SetStockFields changes the stock fields of an item as its owner's edit page does.
+func (s *Store) SetStockFields(sku string, c StockChange) error {
 	return s.edit(sku, func(p *product) error {
-		next, err := ApplyStock(p.Kind, p.Stock, s.st.parentStock(p), StockChange{Manage: &manage, Quantity: quantity})
+		next, err := ApplyStock(p.Kind, p.Stock, s.st.parentStock(p), c)
 		if err == nil {
 			p.Stock = next
 		}
@@ -524,7 +532,7 @@ func (s *Store) Items() []Item {
 func (s *Store) itemInfo(p *product) Item {
 	v := s.viewOf(s.st, p)
 	return Item{ID: p.ID, ParentID: p.ParentID, Kind: p.Kind, Name: p.Name, SKU: p.SKU, Price: p.Price,
-		Manage: v.Manage, Quantity: v.Quantity, Status: v.Status, Modified: p.Modified, Trashed: p.trashed()}
+		Manage: v.Manage, Quantity: v.Quantity, Status: v.Status, Backorders: v.Backorders, Low: v.Low, Modified: p.Modified, Trashed: p.trashed()}
 }
 
 // Metas are the metas of an item by key, as JSON.
