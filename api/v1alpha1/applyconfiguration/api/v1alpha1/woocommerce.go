@@ -17,8 +17,9 @@ type WooCommerceApplyConfiguration struct {
 	// when `transport` is InsecureHTTP.
 	URL *string `json:"url,omitempty"`
 	// transport is HTTPS or InsecureHTTP. When omitted it is HTTPS. InsecureHTTP
-	// is for a shop inside the same private network; the agent does not speak it
-	// yet and shows Connected False with reason PlainHTTP.
+	// is for a shop inside the same private network: requests are signed (OAuth
+	// 1.0a), so that the secret does not travel, but whoever listens reads the
+	// rest and could change what is written.
 	Transport *apiv1alpha1.Transport `json:"transport,omitempty"`
 	// credentialsSecretRef names the Secret with the store's REST keys under the
 	// keys `consumerKey` and `consumerSecret`. The REST key needs the permission
