@@ -6,12 +6,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"time"
-
-	"github.com/go-logr/logr"
 
 	"stocksync.dev/stocksync/internal/sim/katana"
 )
@@ -81,11 +78,7 @@ func runKatana(ctx context.Context, args []string, getenv func(string) string, o
 	if err != nil {
 		return err
 	}
-	level := slog.LevelInfo
-	if c.verbose {
-		level = slog.Level(-1)
-	}
-	log := logr.FromSlogHandler(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level})).WithValues("account", "katana")
+	log := newLog(out, c.verbose).WithValues("account", "katana")
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.listen)
 	if err != nil {
 		return fmt.Errorf("cannot listen: %w", err)

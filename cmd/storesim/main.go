@@ -132,11 +132,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, out io.
 	} else if key != "" || secret != "" {
 		return fmt.Errorf("set both %s and %s, or neither", envKey, envSecret)
 	}
-	level := slog.LevelInfo
-	if c.verbose {
-		level = slog.Level(-1)
-	}
-	log := logr.FromSlogHandler(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level})).WithValues("store", c.name)
+	log := newLog(out, c.verbose).WithValues("store", c.name)
 
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.listen)
 	if err != nil {
@@ -192,6 +188,14 @@ func run(ctx context.Context, args []string, getenv func(string) string, out io.
 	err = errors.Join(err, save(store, c.state))
 	log.Info("closed")
 	return err
+}
+
+func newLog(out io.Writer, verbose bool) logr.Logger {
+	level := slog.LevelInfo
+	if verbose {
+		level = slog.Level(-1)
+	}
+	return logr.FromSlogHandler(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level}))
 }
 
 // fill opens the shop as it was left, or a new one.

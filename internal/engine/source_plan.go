@@ -59,7 +59,8 @@ func PlanSource(c SourceCapabilities, size SourceSize) SourcePlan {
 	}
 	p := SourcePlan{Poll: pollEvery, Comparing: limit / compareShare, Spare: limit / spareShare}
 	// A source with next to no requests is polled as often as half of them allow.
-	for ; perMinute(poll, p.Poll) > max(limit/2, 1); p.Poll *= 2 {
+	for perMinute(poll, p.Poll) > max(limit/2, 1) {
+		p.Poll *= 2
 	}
 	p.Polling = perMinute(poll, p.Poll)
 	p.Following = max(0, limit-p.Polling-p.Comparing-p.Spare)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -133,11 +134,8 @@ func (b *Budget) last() time.Time {
 }
 
 func (b *Budget) giveBack(at time.Time) {
-	for i := len(b.turns) - 1; i >= 0; i-- {
-		if b.turns[i].Equal(at) {
-			b.turns = append(b.turns[:i:i], b.turns[i+1:]...)
-			break
-		}
+	if i := slices.IndexFunc(b.turns, at.Equal); i >= 0 {
+		b.turns = slices.Delete(slices.Clone(b.turns), i, i+1)
 	}
 	b.flying--
 	if at.Before(b.reset) {

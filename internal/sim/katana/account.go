@@ -460,29 +460,7 @@ func (a *Account) fulfill(id int64, status string, quantities []Quantity) error 
 				}
 			}
 		}
-		done := st.done(id)
-		f := &fulfillment{Order: id, Status: status, Picked: now}
-		for i, r := range o.Rows {
-			q := max(0, r.Quantity-done[r.ID])
-			if len(quantities) > 0 {
-				q = 0
-				if i < len(quantities) {
-					q = quantities[i]
-				}
-			}
-			if q > 0 {
-				f.Rows = append(f.Rows, fulfilledRow{Row: r.ID, Quantity: q})
-				a.ship(st, o, r, -q, now)
-			}
-		}
-		if len(f.Rows) > 0 {
-			f.ID = st.id()
-			for i := range f.Rows {
-				f.Rows[i].ID = f.ID*10 + int64(i)
-			}
-			st.fulfilled[f.ID] = f
-			o.Picked = &now
-		}
+		a.take(st, o, status, quantities, now)
 		before := o.Status
 		st.restate(o)
 		if before != o.Status || !a.behaviour.SilentFulfillments {
@@ -496,6 +474,34 @@ func (a *Account) fulfill(id int64, status string, quantities []Quantity) error 
 		}
 		return nil
 	})
+}
+
+// take takes what is fulfilled of an order from the stock.
+func (a *Account) take(st *state, o *order, status string, quantities []Quantity, now time.Time) {
+	done := st.done(o.ID)
+	f := &fulfillment{Order: o.ID, Status: status, Picked: now}
+	for i, r := range o.Rows {
+		q := max(0, r.Quantity-done[r.ID])
+		if len(quantities) > 0 {
+			q = 0
+			if i < len(quantities) {
+				q = quantities[i]
+			}
+		}
+		if q > 0 {
+			f.Rows = append(f.Rows, fulfilledRow{Row: r.ID, Quantity: q})
+			a.ship(st, o, r, -q, now)
+		}
+	}
+	if len(f.Rows) == 0 {
+		return
+	}
+	f.ID = st.id()
+	for i := range f.Rows {
+		f.Rows[i].ID = f.ID*10 + int64(i)
+	}
+	st.fulfilled[f.ID] = f
+	o.Picked = &now
 }
 
 // Unpack takes back all that was fulfilled of an order.

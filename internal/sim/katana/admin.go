@@ -66,7 +66,6 @@ func adminBody[T any](r *http.Request) (v T, err error) {
 
 func made(id int64, err error) (any, error) { return m{"id": id}, err }
 
-//nolint:gocognit // one flat table of routes
 func (a *Account) adminCall(r *http.Request) (any, error) {
 	parts := strings.Split(strings.TrimPrefix(r.URL.Path, adminPrefix), "/")
 	id := int64(0)

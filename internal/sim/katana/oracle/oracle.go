@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 )
 
@@ -57,19 +58,13 @@ type Choice struct {
 // the variant's own rows in open orders.
 func (a Account) Quantity(variant, location int64, c Choice) (*big.Rat, error) {
 	sum := new(big.Rat)
-	add := func(to *big.Rat, text string, sign int64) error {
-		n, ok := new(big.Rat).SetString(text)
-		if !ok {
-			return fmt.Errorf("%q is not a number", text)
-		}
-		to.Add(to, n.Mul(n, big.NewRat(sign, 1)))
-		return nil
-	}
 	for _, l := range a.Levels {
 		if l.Variant == variant && l.Location == location {
-			if err := add(sum, l.InStock, 1); err != nil {
+			n, err := number(l.InStock)
+			if err != nil {
 				return nil, err
 			}
+			sum.Add(sum, n)
 		}
 	}
 	for _, o := range a.Orders {
@@ -85,35 +80,51 @@ func (a Account) Quantity(variant, location int64, c Choice) (*big.Rat, error) {
 			if r.Variant != variant || at != location {
 				continue
 			}
-			left := new(big.Rat)
-			if err := add(left, r.Quantity, 1); err != nil {
+			left, err := a.outstanding(r.ID, r.Quantity)
+			if err != nil {
 				return nil, err
 			}
-			for _, f := range a.Fulfilled {
-				if f.Row == r.ID {
-					if err := add(left, f.Quantity, -1); err != nil {
-						return nil, err
-					}
-				}
-			}
-			if left.Sign() > 0 {
-				sum.Sub(sum, left)
-			}
+			sum.Sub(sum, left)
 		}
 	}
 	return sum, nil
+}
+
+// outstanding is what is not fulfilled of a row.
+func (a Account) outstanding(row int64, ordered string) (*big.Rat, error) {
+	left, err := number(ordered)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range a.Fulfilled {
+		if f.Row != row {
+			continue
+		}
+		n, err := number(f.Quantity)
+		if err != nil {
+			return nil, err
+		}
+		left.Sub(left, n)
+	}
+	if left.Sign() < 0 {
+		return new(big.Rat), nil
+	}
+	return left, nil
+}
+
+func number(text string) (*big.Rat, error) {
+	n, ok := new(big.Rat).SetString(text)
+	if !ok {
+		return nil, fmt.Errorf("%q is not a number", text)
+	}
+	return n, nil
 }
 
 func woo(platform, source string, sources []string) bool {
 	if platform != "" {
 		return strings.EqualFold(platform, "woocommerce")
 	}
-	for _, s := range sources {
-		if s == source {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(sources, source)
 }
 
 // Whole is the quantity rounded down, as a shop shows it.
