@@ -160,6 +160,51 @@ func TestSimulatedPush(t *testing.T) {
 	}
 }
 
+// TestSimulatedForget: our fields go, and nothing else changes.
+func TestSimulatedForget(t *testing.T) {
+	t.Parallel()
+	c, s, _ := simulated(t)
+	ctx := context.Background()
+	refs := []stock.Ref{refOf(t, s, "SKU-0001"), refOf(t, s, "VAR-1-S"), refOf(t, s, "VAR-4"), refOf(t, s, "SKU-0002")}
+	c.Push(ctx, []engine.Push{pushOf(refs[0], -3, 1), pushOf(refs[1], 4, 2), pushOf(refs[2], 5, 3)})
+	c.Push(ctx, []engine.Push{pushOf(refs[0], 1, 4)})
+	before, err := c.Read(ctx, refs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Forget(ctx, append(refs, stock.Ref{Product: 99999}, stock.Ref{Product: 99998, Variation: 99999})); err != nil {
+		t.Fatal(err)
+	}
+	after, err := c.Read(ctx, refs)
+	if err != nil || len(after.Items) != len(refs) {
+		t.Fatalf("%+v, %v", after, err)
+	}
+	for i, it := range after.Items {
+		if it.Markers != (stock.Markers{}) || it.Quantity != before.Items[i].Quantity {
+			t.Errorf("was %+v, is %+v", before.Items[i], it)
+		}
+	}
+	if err := clientOf(t, s, func() time.Time { return testTime }, "ck_read", "cs_read").Forget(ctx, refs); err == nil {
+		t.Error("a key that may not write removed markers")
+	}
+}
+
+// TestSimulatedPushOfAMarkerAlone: it leaves its mark and touches no quantity.
+func TestSimulatedPushOfAMarkerAlone(t *testing.T) {
+	t.Parallel()
+	c, s, _ := simulated(t)
+	ref := refOf(t, s, "SKU-0001")
+	push := pushOf(ref, 0, 1)
+	r := c.Push(context.Background(), []engine.Push{push})
+	if r[0].Err != nil || r[0].Item.Quantity != 100 || r[0].Item.Markers[push.Slot] != push.Marker {
+		t.Errorf("%+v", r[0])
+	}
+	log := s.AccessLog(0)
+	if body := string(log[len(log)-1].Body); strings.Contains(body, "inventory_delta") {
+		t.Errorf("it sent %s", body)
+	}
+}
+
 // TestSimulatedOddStores: shops that ignore the relative update, or hold halves.
 func TestSimulatedOddStores(t *testing.T) {
 	t.Parallel()
@@ -463,6 +508,10 @@ func TestOnlyWhatIsAllowedTravels(t *testing.T) {
 	_, _ = c.Orders(ctx, engine.OrderQuery{IDs: []int64{1, 2}})
 	_, _ = c.Read(ctx, []stock.Ref{refOf(t, s, "SKU-0001"), refOf(t, s, "VAR-1-S"), refOf(t, s, "VAR-4")})
 	c.Push(ctx, []engine.Push{pushOf(refOf(t, s, "SKU-0001"), 1, 1), pushOf(refOf(t, s, "VAR-1-S"), 1, 2)})
+	c.Push(ctx, []engine.Push{pushOf(refOf(t, s, "SKU-0001"), 0, 3)})
+	if err := c.Forget(ctx, []stock.Ref{refOf(t, s, "SKU-0001"), refOf(t, s, "VAR-1-S")}); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := c.EnsureWebhooks(ctx, deliveryURL, "s"); err != nil {
 		t.Fatal(err)
 	}
@@ -470,7 +519,7 @@ func TestOnlyWhatIsAllowedTravels(t *testing.T) {
 
 	fields := map[string]string{"products": productFields + " id", "variations": productFields, "orders": orderFields + " id", "webhooks": "id,name,status,topic,delivery_url",
 		"system_status": "environment.version,environment.wp_version", "v3": "namespace"}
-	item := regexp.MustCompile(`^\{"id":\d+,"inventory_delta":-?\d+,"meta_data":\[\{"key":"_stocksync_[0-3]","value":"v1:[^"]*"\}\]\}$`)
+	item := regexp.MustCompile(`^\{"id":\d+,("inventory_delta":-?[1-9]\d*,)?"meta_data":\[(\{"key":"_stocksync_[0-3]","value":("v1:[^"]*"|null)\},?)+\]\}$`)
 	kinds := map[string]int{}
 	for _, a := range s.AccessLog(0) {
 		path := strings.TrimSuffix(a.Path, "/")
