@@ -244,6 +244,8 @@ type Tx interface {
 	// OrderLines are the known lines of one order, by line id.
 	OrderLines(store string, order int64) ([]stock.Line, error)
 	PutLine(store string, l stock.Line) error
+	// PruneLines forgets the lines of a store that were neither made nor modified since a time.
+	PruneLines(store string, before time.Time) error
 	// Lines are those of a product and its variations whose Created or Modified is not before since.
 	Lines(store string, product int64, since time.Time) ([]stock.Line, error)
 

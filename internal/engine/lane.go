@@ -19,6 +19,9 @@ import (
 const (
 	// orderHistory is how far back the first order sweep looks.
 	orderHistory = 30 * 24 * time.Hour
+	// orderMemory is how long an order that nobody touches is known. It is as if the first sweep had looked no
+	// further back: what a forgotten order held moves nothing when it is met again.
+	orderMemory = 400 * 24 * time.Hour
 	// An order's units are written behind the stock, by seconds where plugins are slow; a product's date before
 	// its quantity, by milliseconds, or by the time a write is held up, and those items are read anyway. So far
 	// behind the last poll the cursors stay.
@@ -478,6 +481,9 @@ func (l *lane) scanned(ctx context.Context, st Store) error {
 		return err
 	}
 	l.catalogue.seen = nil
+	if err := l.prune(ctx, st); err != nil {
+		return err
+	}
 	first := false
 	l.note(func(s *StoreState) {
 		first = !s.Scanned
@@ -488,6 +494,21 @@ func (l *lane) scanned(ctx context.Context, st Store) error {
 		l.e.listed()
 	}
 	return nil
+}
+
+// prune forgets old orders, once a day.
+func (l *lane) prune(ctx context.Context, st Store) error {
+	horizon, err := l.cursor(ctx, st, valueHorizon)
+	to := l.e.clock.Now().Add(-orderMemory)
+	if err != nil || horizon.IsZero() || to.Sub(horizon) < 24*time.Hour {
+		return err
+	}
+	return l.e.ledger.Update(ctx, func(tx Tx) error {
+		if err := tx.PruneLines(st.ID, to); err != nil {
+			return err
+		}
+		return tx.SetValue(st.ID, valueHorizon, to.UTC().Format(time.RFC3339Nano))
+	})
 }
 
 func (l *lane) cursor(ctx context.Context, st Store, name string) (time.Time, error) {

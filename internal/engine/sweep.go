@@ -177,13 +177,13 @@ func (l *lane) sweep(ctx context.Context, st Store, trashed bool) error {
 	if err != nil {
 		return err
 	}
-	horizon, err := l.cursor(ctx, st, "horizon")
+	horizon, err := l.cursor(ctx, st, valueHorizon)
 	if err != nil {
 		return err
 	}
 	if horizon.IsZero() {
 		horizon = l.e.clock.Now().Add(-orderHistory)
-		if err := l.setCursor(ctx, st, "horizon", horizon); err != nil {
+		if err := l.setCursor(ctx, st, valueHorizon, horizon); err != nil {
 			return err
 		}
 	}
@@ -223,6 +223,8 @@ const (
 	valueOrders  = "orders"
 	valueTrashed = "trashed orders"
 	unread       = "unread "
+	// valueHorizon is how far back the orders are known: one made before it moves nothing when it is first seen.
+	valueHorizon = "horizon"
 )
 
 // orders takes in a page of orders in one ledger transaction.
@@ -263,6 +265,9 @@ func (t *turn) order(o Order, horizon time.Time) error {
 			return nil
 		}
 		lines[k.Line] = k
+	}
+	if len(lines) > 0 {
+		horizon = time.Time{} // however old it is, it is known: what is new in it is new
 	}
 	for _, ol := range o.Lines {
 		if err := t.line(o, ol, lines, horizon); err != nil {

@@ -139,6 +139,10 @@ func drawStep(t *rapid.T) step {
 		if rapid.IntRange(0, 5).Draw(t, "drop") == 0 {
 			return func(tx engine.Tx) string { return answer(tx.DropStore(store)) }
 		}
+		if rapid.IntRange(0, 3).Draw(t, "prune") == 0 {
+			before := genTime.Draw(t, "before")
+			return func(tx engine.Tx) string { return answer(tx.PruneLines(store, before)) }
+		}
 		return func(tx engine.Tx) string { return answer(tx.SetValue(store, string(key), text)) }
 	case 10:
 		id := rapid.Int64Range(0, 40).Draw(t, "raise")

@@ -643,6 +643,22 @@ func (tx *memoryTx) PutLine(store string, l stock.Line) error {
 	return nil
 }
 
+// PruneLines implements [engine.Tx].
+func (tx *memoryTx) PruneLines(store string, before time.Time) error {
+	if err := tx.writable(); err != nil {
+		return err
+	}
+	s, before := tx.m.store(store), at(before)
+	for k, l := range s.lines {
+		if newest(l).Before(before) {
+			remove(tx, s.lines, k)
+			remove(tx, s.products[l.Ref.Product], k)
+			remove(tx, s.orders[k.order], k.line)
+		}
+	}
+	return nil
+}
+
 // Lines implements [engine.Tx].
 func (tx *memoryTx) Lines(store string, product int64, since time.Time) ([]stock.Line, error) {
 	if err := tx.readable(); err != nil {

@@ -453,7 +453,7 @@ func TestStatementsUseIndexes(t *testing.T) {
 		look(tx, 1, time.Time{})
 		_, err2 := tx.NextAttempt()
 		return errors.Join(err, err2, tx.PutPool(p), tx.PutPlacement(stock.Placement{Store: "fr", Pool: p.ID}), tx.DeletePlacement("fr", p.ID),
-			tx.PutLine("fr", stock.Line{}), tx.RaiseAttempt(3), tx.SetValue("fr", "a", "b"), tx.DropStore("fr"), tx.Append(stock.Entry{Conflict: true}))
+			tx.PutLine("fr", stock.Line{}), tx.PruneLines("fr", time.Time{}), tx.RaiseAttempt(3), tx.SetValue("fr", "a", "b"), tx.DropStore("fr"), tx.Append(stock.Entry{Conflict: true}))
 	}
 	if err := s.Update(t.Context(), use); err != nil {
 		t.Fatal(err)

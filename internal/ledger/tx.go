@@ -366,6 +366,14 @@ func (tx *sqliteTx) PutLine(store string, l stock.Line) error {
 		l.Created.UnixMicro(), l.Modified.UnixMicro(), newest(l).UnixMicro())
 }
 
+// PruneLines implements [engine.Tx].
+func (tx *sqliteTx) PruneLines(store string, before time.Time) error {
+	if err := tx.writable(); err != nil {
+		return err
+	}
+	return tx.s.exec(`DELETE FROM lines WHERE store = ? AND newest < ?`, store, before.UnixMicro())
+}
+
 // Lines implements [engine.Tx].
 func (tx *sqliteTx) Lines(store string, product int64, since time.Time) ([]stock.Line, error) {
 	if err := tx.readable(); err != nil {

@@ -462,6 +462,11 @@ func part(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, knownOrd
 		e.Conflict = true
 		e.Evidence += "; a push went unanswered shortly before"
 	}
+	if i := slices.IndexFunc(lines, func(l Line) bool { return len(l.Changes) == 0 }); i >= 0 {
+		// What it held before is not known, so it may be this order that moved the quantity.
+		e.Conflict = true
+		e.Evidence += fmt.Sprintf("; order %d was changed lately, and is older than the records", lines[i].Order)
+	}
 	entries := []Entry{}
 	if stop := p.feed(pool, d, s, lines, now); stop != "" {
 		pool.Stopped = stop
