@@ -62,24 +62,44 @@ func conflictsCommand() *cobra.Command {
 	list.Flags().StringVar(&sku, "sku", "", "only those of this `SKU`")
 
 	var from string
+	var fromMaster bool
 	resolve := asking(&cobra.Command{
-		Use:   "resolve SKU (UNITS | --from STORE)",
+		Use:   "resolve SKU (UNITS | --from-master | --from-store STORE)",
 		Short: "Set the shared stock of a SKU, let it be written again and close its conflicts",
 		Example: `  agent conflicts resolve TSHIRT-M 7
-  agent conflicts resolve TSHIRT-M --from fr
+  agent conflicts resolve TSHIRT-M --from-store fr
   agent conflicts resolve -- TSHIRT-M -2`,
 		Args: arguments("the SKU and the number of units there really are, for example: agent conflicts resolve TSHIRT-M 7", 1, 2),
 	}, nil, func(cmd *cobra.Command, args []string, c *agentclient.Client, p report.Printer) error {
-		q, number := agentapi.ResolveRequest{SKU: args[0], Store: from}, "the number of "+from
+		given := 0
+		for _, is := range []bool{len(args) == 2, fromMaster, from != ""} {
+			if is {
+				given++
+			}
+		}
+		if given != 1 {
+			return errors.New("must be given exactly one of UNITS, --from-master and --from-store STORE, for example: agent conflicts resolve TSHIRT-M 7")
+		}
+		q, number := agentapi.ResolveRequest{SKU: args[0], Store: from}, ""
 		switch {
-		case (len(args) == 2) == (from != ""):
-			return errors.New("must be given the number of units there really are, or --from with the store that shows it, for example: agent conflicts resolve TSHIRT-M 7")
-		case from == "":
+		case len(args) == 2:
 			units, err := strconv.ParseInt(args[1], 10, 64)
 			if err != nil {
 				return fmt.Errorf("%q must be a whole number of units", args[1])
 			}
 			q.Units, number = &units, fmt.Sprintf("%d units", units)
+		case fromMaster:
+			s, err := c.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if len(s.Stores) == 0 {
+				return errors.New("the agent has no usable configuration yet: `agent status` tells why")
+			}
+			q.Store = s.Stores[0].StoreID // the master comes first
+		}
+		if number == "" {
+			number = "the number of " + q.Store
 		}
 		closed, err := c.Resolve(cmd.Context(), q)
 		if err != nil {
@@ -87,7 +107,8 @@ func conflictsCommand() *cobra.Command {
 		}
 		return p.Closed(closed, fmt.Sprintf("%s has %s now; %d conflicts closed. The stores follow.", strings.TrimSpace(args[0]), number, closed.Count))
 	})
-	resolve.Flags().StringVar(&from, "from", "", "take the number this `store` shows")
+	resolve.Flags().BoolVar(&fromMaster, "from-master", false, "take the number the master shows")
+	resolve.Flags().StringVar(&from, "from-store", "", "take the number this `store` shows")
 	resolve.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return fmt.Errorf("%w; put -- before a negative number: agent conflicts resolve -- SKU -2", err)
 	})

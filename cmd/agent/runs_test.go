@@ -230,7 +230,7 @@ func TestOneShotErrorsSayWhatToDo(t *testing.T) {
 		{[]string{"forget", "fr"}, "add --yes"},
 		{[]string{"backlog", "accept", "fr", "A"}, "add --yes"},
 		{[]string{"history", "prune"}, "--older-than-days must be given"},
-		{[]string{"conflicts", "resolve", "A", "3", "--from", "fr"}, "or --from with the store"},
+		{[]string{"conflicts", "resolve", "A", "3", "--from-store", "fr"}, "exactly one of UNITS"},
 	} {
 		if _, _, err := separate(t.Context(), tc.args...); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%q: %v", tc.args, err)
@@ -331,6 +331,13 @@ func TestCommandsBesideARunningAgent(t *testing.T) {
 	ask(0, "backlog", "retry")
 	ask(0, "conflicts", "rescan", "fr")
 	ask(1, "conflicts", "rescan", "nl")
+	if out := ask(0, "conflicts", "resolve", "SKU-0003", "--from-master"); !strings.Contains(out, "SKU-0003 has the number of hq now") {
+		t.Errorf("resolve:\n%s", out)
+	}
+	ask(0, "backlog", "accept", "fr", "SKU-0003", "--yes")
+	if out := ask(0, "history", "SKU-0003"); !strings.Contains(out, "SKU-0003: 4 units.") {
+		t.Errorf("history after fr was accepted:\n%s", out)
+	}
 	ask(0, "conflicts", "list", "--store", "fr", "-o", "yaml")
 	if out := ask(0, "events", "--level", "Info"); !strings.Contains(out, "LEVEL") {
 		t.Errorf("events:\n%s", out)

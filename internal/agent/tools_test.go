@@ -379,3 +379,50 @@ func overSocket(dir string) *http.Client {
 		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(dir, agentapi.SocketName))
 	}}}
 }
+
+// tripped is an engine whose breaker holds a change until its trip is approved.
+type tripped struct {
+	runner
+	trip     string
+	approved chan string
+}
+
+func (r tripped) Breaker(context.Context) (*agentapi.Breaker, error) {
+	return &agentapi.Breaker{TripID: r.trip}, nil
+}
+
+func (r tripped) ApproveTrip(_ context.Context, id string) error {
+	select {
+	case r.approved <- id:
+	default:
+	}
+	return nil
+}
+
+// An approval that stays in Git is for one trip, and approves no later one.
+func TestAnAnnotationApprovesOneTrip(t *testing.T) {
+	t.Parallel()
+	approved := make(chan string, 1)
+	annotated := func(id string) []string {
+		docs := stubDocs("")
+		docs[0] = strings.Replace(docs[0], "metadata: {name: emea}", "metadata: {name: emea, annotations: {stocksync.dev/approve-trip: "+id+"}}", 1)
+		return docs
+	}
+	b := startAgent(t, benchOptions{clock: newFastClock(), dial: (&dialer{}).dial, ledger: ledger.NewMemory(),
+		runs: func(r runner) runner { return tripped{r, "t-2", approved} }}, annotated("t-1")...)
+	if s := b.status(); s.Breaker == nil || s.Breaker.TripID != "t-2" {
+		t.Errorf("the status does not tell of the trip: %s", asJSON(s))
+	}
+	if err := b.agent.heedTrip(t.Context(), "t-1"); err != nil || len(approved) != 0 {
+		t.Errorf("the approval of an older trip: %v", err)
+	}
+	b.apply(annotated("t-2")...)
+	if id := <-approved; id != "t-2" {
+		t.Errorf("approved %q", id)
+	}
+	long := strings.Repeat("x", maxRequest+1)
+	b.apply(annotated(long)...)
+	if s := b.status(); !strings.Contains(s.ConfigError, "stocksync.dev/approve-trip]: must be at most 253 characters") || strings.Contains(s.ConfigError, long) {
+		t.Errorf("a value that is too long: %q", s.ConfigError)
+	}
+}
