@@ -11,6 +11,10 @@ import (
 // again, never used.
 const ReasonInconsistentRead = "InconsistentRead"
 
+// ReasonLocationGone is the reason of a fault that says a location was deleted: what is mapped to it must not be
+// written.
+const ReasonLocationGone = "LocationGone"
+
 // SourceCapabilities say what a source can do, so that a setting that needs more is refused when it is made
 // and never silently wrong.
 type SourceCapabilities struct {
@@ -93,7 +97,8 @@ type Source interface {
 	// Items lists what was modified since a time on the source's clock, with what is gone; all items that are
 	// there when since is zero.
 	Items(ctx context.Context, since time.Time) (SourceItems, error)
-	// Levels reads the named items at one location; all items it has rows for when none is named.
+	// Levels reads the named items at one location; all items it has rows for when none is named. A location that
+	// is gone is a fault with [ReasonLocationGone], never a location without stock.
 	Levels(ctx context.Context, location string, items []string) (SourceLevels, error)
 	// OpenOrders lists all orders that are not closed; when since is not zero, those of any state that were
 	// modified since then, with deleted ones.

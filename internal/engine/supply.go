@@ -22,6 +22,15 @@ type SupplyOptions struct {
 	Patience time.Duration
 	// Remember is how long closed orders are known (14 days).
 	Remember time.Duration
+	// From is where a reader of an earlier process stopped; what changed meanwhile is read, too.
+	From SupplyCursor
+}
+
+// SupplyCursor is where the reading of changes stands. It may be kept as JSON.
+type SupplyCursor struct {
+	// Orders is on the source's clock, Levels opaque.
+	Orders time.Time `json:"orders"`
+	Levels string    `json:"levels,omitempty"`
 }
 
 // tries is how often a reading that moved is made again at once.
@@ -34,11 +43,9 @@ type Supply struct {
 	o      SupplyOptions
 	open   stock.OpenOrders
 	loaded bool
-	// since is where the next reading of order changes begins, feed the cursor of level changes.
-	since time.Time
-	feed  string
-	used  map[spot]stock.Supply
-	doubt map[spot]doubted
+	cursor SupplyCursor
+	used   map[spot]stock.Supply
+	doubt  map[spot]doubted
 }
 
 type spot struct{ item, location string }
@@ -54,7 +61,7 @@ func NewSupply(source Source, o SupplyOptions) *Supply {
 	o.Settle = cmp.Or(o.Settle, 2*time.Second)
 	o.Patience = cmp.Or(o.Patience, time.Minute)
 	o.Remember = cmp.Or(o.Remember, 14*24*time.Hour)
-	return &Supply{source: source, o: o, used: map[spot]stock.Supply{}, doubt: map[spot]doubted{}}
+	return &Supply{source: source, o: o, cursor: o.From, used: map[spot]stock.Supply{}, doubt: map[spot]doubted{}}
 }
 
 // Unsettled is an item whose reading was not used; it is to be read again.
@@ -72,6 +79,14 @@ type Reading struct {
 	Dirty []string
 }
 
+// Cursor is where the reading of changes stands, to be kept with what was made of them.
+func (s *Supply) Cursor() SupplyCursor { return s.cursor }
+
+// Recall tells what an earlier process used last, so that later readings are judged by it.
+func (s *Supply) Recall(used stock.Supply) {
+	s.used[spot{used.Level.Item, used.Level.Location}] = used
+}
+
 // Reload reads all open orders anew and returns the items whose demand differs from what was known. It heals
 // what a lost change would have left.
 func (s *Supply) Reload(ctx context.Context) ([]string, error) {
@@ -81,8 +96,8 @@ func (s *Supply) Reload(ctx context.Context) ([]string, error) {
 	}
 	dirty := s.open.Load(answer.Orders, answer.Window.From)
 	s.loaded = true
-	if s.since.IsZero() {
-		s.since = answer.Window.From
+	if s.cursor.Orders.IsZero() {
+		s.cursor.Orders = answer.Window.From
 	}
 	return dirty, nil
 }
@@ -94,11 +109,11 @@ func (s *Supply) Poll(ctx context.Context) ([]string, error) {
 	if err != nil || !s.source.Capabilities().Changes {
 		return dirty, err
 	}
-	changes, err := s.source.Changes(ctx, s.feed)
+	changes, err := s.source.Changes(ctx, s.cursor.Levels)
 	if err != nil {
 		return dirty, err
 	}
-	s.feed = changes.Next
+	s.cursor.Levels = changes.Next
 	return unique(append(dirty, changes.Items...)), nil
 }
 
@@ -107,17 +122,24 @@ func (s *Supply) orders(ctx context.Context) ([]string, error) {
 	switch {
 	case !s.source.Capabilities().Orders:
 		return nil, nil
-	case !s.loaded:
+	case !s.loaded && s.cursor.Orders.IsZero():
 		return s.Reload(ctx)
 	}
-	answer, err := s.source.OpenOrders(ctx, s.since.Add(-s.o.Overlap))
-	if err != nil {
-		return nil, err
+	var dirty []string
+	if !s.loaded {
+		var err error
+		if dirty, err = s.Reload(ctx); err != nil {
+			return nil, err
+		}
 	}
-	dirty := s.put(answer)
-	if answer.Window.From.After(s.since) {
-		s.since = answer.Window.From
-		s.open.Prune(s.since.Add(-s.o.Remember))
+	answer, err := s.source.OpenOrders(ctx, s.cursor.Orders.Add(-s.o.Overlap))
+	if err != nil {
+		return dirty, err
+	}
+	dirty = unique(append(dirty, s.put(answer)...))
+	if answer.Window.From.After(s.cursor.Orders) {
+		s.cursor.Orders = answer.Window.From
+		s.open.Prune(s.cursor.Orders.Add(-s.o.Remember))
 	}
 	return dirty, nil
 }

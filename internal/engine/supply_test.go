@@ -240,6 +240,52 @@ func TestSupplyReload(t *testing.T) {
 	}
 }
 
+// TestSupplyRestart: a reader that goes on where another stopped finds what changed meanwhile, knows orders that
+// were imported and fulfilled meanwhile, and takes no vanished row for zero.
+func TestSupplyRestart(t *testing.T) {
+	t.Parallel()
+	m := newMemorySource()
+	m.receive("A", 10)
+	m.receive("B", 5)
+	m.now = m.now.Add(time.Minute)
+	s := engine.NewSupply(m, engine.SupplyOptions{})
+	if _, err := s.Poll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r := readAll(t, s, "A", "B")
+	wants(t, r, "A=10 B=5")
+	cursor := s.Cursor()
+
+	m.now = m.now.Add(24 * time.Hour)
+	m.order("1", stock.OriginWooCommerce, map[string]int64{"A": 2})
+	m.work(func() {
+		o := m.orders["1"]
+		o.Imported = stock.ShopOrder{Shop: "fr", ID: "77"}
+		m.orders["1"] = o
+	})
+	m.pack("1", -1, false)
+	s = engine.NewSupply(m, engine.SupplyOptions{From: cursor})
+	for _, used := range r.Supplies {
+		s.Recall(used)
+	}
+	if dirty, err := s.Poll(t.Context()); err != nil || !slices.Equal(dirty, []string{"A"}) {
+		t.Errorf("after the restart %v %v changed, want A", dirty, err)
+	}
+	if !s.Imported(stock.ShopOrder{Shop: "fr", ID: "77"}) {
+		t.Error("an order that was imported and packed meanwhile is not known")
+	}
+	wants(t, readAll(t, s, "A", "B"), "A=8 B=5")
+	m.work(func() { delete(m.levels, [2]string{"B", "here"}) })
+	for range 3 {
+		m.now = m.now.Add(time.Hour)
+		r = readAll(t, s, "A", "B")
+		wants(t, r, "A=8 B?")
+	}
+	if r.Unsettled[0].Why != stock.DoubtVanished {
+		t.Errorf("why: %q", r.Unsettled[0].Why)
+	}
+}
+
 // TestSupplySeeds: a warehouse that works between all requests. Every number that is used was true at a moment of
 // its reading, and once it is quiet every number is the last one.
 func TestSupplySeeds(t *testing.T) {

@@ -162,7 +162,7 @@ func (s Supply) Parts() Amount { return s.Level.Committed.Minus(s.Demand.Open())
 // Doubt says why a reading is not to be used yet.
 type Doubt string
 
-// The doubts about a reading. Those but DoubtUnusable and DoubtLess may be the truth after all, if they stay.
+// The doubts about a reading. Of these only DoubtUnmoved may be the truth after all, if it stays.
 const (
 	NoDoubt Doubt = ""
 	// DoubtUnusable: an amount that cannot be computed with.
@@ -171,12 +171,13 @@ const (
 	DoubtLess Doubt = "the source commits less than its open orders hold: they were not read at one moment"
 	// DoubtUnmoved: the orders moved and the source's own figure did not move with them.
 	DoubtUnmoved Doubt = "open orders changed, and the source's own committed figure did not change by as much"
-	// DoubtVanished: a row that was there is not there any more.
+	// DoubtVanished: a row that was there is not there any more. Items and locations that are deleted or hidden
+	// look so, and none of them means zero: whether the item is still there is asked elsewhere.
 	DoubtVanished Doubt = "the source had a stock row for this item and location and has none now"
 )
 
 // Stays tells whether the reading may be used once it has been the same for a while.
-func (d Doubt) Stays() bool { return d == DoubtUnmoved || d == DoubtVanished }
+func (d Doubt) Stays() bool { return d == DoubtUnmoved }
 
 // Judge says what speaks against using a reading, given the last one used of the same item and location; nil
 // where there is none. The source's own committed figure is used for nothing else.

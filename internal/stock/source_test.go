@@ -255,7 +255,7 @@ func TestJudge(t *testing.T) {
 	if got := at(10, 3, 0); got.Judge(nil) != NoDoubt {
 		t.Errorf("a first reading: %q", got.Judge(nil))
 	}
-	if DoubtLess.Stays() || !DoubtUnmoved.Stays() {
-		t.Error("a figure below the open orders is never believed, another change may be")
+	if DoubtLess.Stays() || DoubtVanished.Stays() || DoubtUnusable.Stays() || !DoubtUnmoved.Stays() {
+		t.Error("only a change that others explain may be believed in time")
 	}
 }

@@ -74,11 +74,14 @@ func (c *Client) Levels(ctx context.Context, location string, items []string) (e
 	var out engine.SourceLevels
 	if len(items) == 0 {
 		rows, err := c.levels(ctx, location, url.Values{})
+		if err != nil {
+			return out, err
+		}
 		for _, r := range rows.rows {
 			out.Levels = append(out.Levels, r.level())
 		}
 		out.Window = rows.window
-		return out, err
+		return out, nil
 	}
 	form, size := single, 1
 	if len(items) > 1 {
@@ -113,12 +116,24 @@ func (c *Client) Levels(ctx context.Context, location string, items []string) (e
 	return out, nil
 }
 
-// levels are the rows of one location.
+// levels are the rows of one location. Where there is none, the location may have been deleted: that is no stock of
+// zero. What is archived still has its stock, and is left out elsewhere.
 func (c *Client) levels(ctx context.Context, location string, query url.Values) (walked[inventory], error) {
 	query.Set("location_id", location)
+	query.Set("include_archived", "true")
 	w, err := list(ctx, c, "inventory", query, func(i inventory) string { return i.Variant.String() + "/" + i.Location.String() })
 	w.rows = slices.DeleteFunc(w.rows, func(i inventory) bool { return i.Location.String() != location || i.Variant == 0 })
-	return w, err
+	if err != nil || len(w.rows) > 0 {
+		return w, err
+	}
+	locations, err := c.Locations(ctx)
+	if err != nil {
+		return w, err
+	}
+	if !slices.ContainsFunc(locations, func(l stock.SourceLocation) bool { return l.ID == location && !l.Gone }) {
+		return w, &engine.Fault{Reason: engine.ReasonLocationGone, Message: fmt.Sprintf("Katana has no location %s any more: map the store to one of those in Settings > Locations", safe(text(location)))}
+	}
+	return w, nil
 }
 
 // OpenOrders implements [engine.Source].

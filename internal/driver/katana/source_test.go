@@ -239,6 +239,29 @@ func TestItemsAndLocations(t *testing.T) {
 	}
 }
 
+// TestLocationGone: a location that is deleted has no levels, which is not the same as stock of zero; what is
+// archived keeps its level.
+func TestLocationGone(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	location, ids := l.items(2)
+	empty := strconv.FormatInt(l.account.AddLocation("Empty"), 10)
+	if got := l.levels(empty, ids...); got != "absent absent" {
+		t.Errorf("at a location without stock: %s", got)
+	}
+	must(t, l.account.Archive(number(t, ids[0]), true))
+	if got := l.levels(location, ids...); got != "1 2" {
+		t.Errorf("with an archived item: %s, want 1 2", got)
+	}
+	must(t, l.account.DeleteLocation(number(t, location)))
+	for _, asked := range [][]string{ids, ids[:1], nil} {
+		_, err := l.c.Levels(t.Context(), location, asked)
+		if f := faultOf(t, err); f.Reason != engine.ReasonLocationGone || !strings.Contains(f.Message, location) {
+			t.Errorf("%v: %v", asked, f)
+		}
+	}
+}
+
 // TestOrders: states, origins, imports and rows of all kinds, with quantities as numbers and as strings.
 func TestOrders(t *testing.T) {
 	t.Parallel()
