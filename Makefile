@@ -44,6 +44,10 @@ cluster-load: ## Make the images of this checkout and load them into the cluster
 test: ## Run all tests: unit, property, simulation, API server and, where a cluster can be run, end to end.
 	@hack/test.sh
 
+.PHONY: test-monitoring
+test-monitoring: ## Evaluate alert rules and dashboard with Prometheus' engine; SCRAPES=FOLDER on scrapes of your own, agent*.prom and operator*.prom.
+	KUBEBUILDER_ASSETS=$${KUBEBUILDER_ASSETS:-$$($(RUN_CLUSTER) envtest-assets)} STOCKSYNC_SCRAPES=$(abspath $(SCRAPES)) go -C hack/monitoring test -count=1 ./...
+
 .PHONY: soak
 soak: ## Run 10,000 seeds of the simulation (SEEDS=...) on all cores, and print what they met.
 	go test -c -o bin/engine.test ./internal/engine
@@ -67,6 +71,7 @@ lint: $(LINT) ## Check the code against .golangci.yml and the API against .golan
 	$(LINT) run --timeout 30m
 	$(LINT) run --timeout 30m --config .golangci-kal.yml ./api/...
 	cd hack/cluster && $(LINT) run --timeout 30m --config ../../.golangci.yml
+	cd hack/monitoring && $(LINT) run --timeout 30m --config ../../.golangci.yml
 	cd hack/tools && $(LINT) run --timeout 30m --config ../../.golangci.yml
 
 .PHONY: lint-fix
@@ -78,7 +83,7 @@ $(LINT):
 	go -C hack/tools build -trimpath -ldflags "-s -w" -o $@ ./lint
 
 # Every module of this repository.
-MODULES := . hack/cluster hack/tools
+MODULES := . hack/cluster hack/monitoring hack/tools
 
 .PHONY: tidy
 tidy: ## Make go.mod and go.sum of every module fit the code.

@@ -38,6 +38,7 @@ else
 fi
 part "simulation, many seeds" simulation
 part "tests of the test cluster" go -C hack/cluster test ./...
+part "alert rules and dashboard, by Prometheus' engine" go -C hack/monitoring test ./...
 if can_run_a_cluster; then
   part "end-to-end tests" hack/e2e.sh
 else

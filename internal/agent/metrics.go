@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -228,8 +229,8 @@ func (c *statusCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, st := range s.Stores {
 		collectStore(set, st)
 	}
-	collectRun(set, agentapi.KindReconcile, s.LastReconcile)
-	collectRun(set, agentapi.KindAudit, s.LastAudit)
+	collectRun(set, s.Stores, agentapi.KindReconcile, s.LastReconcile)
+	collectRun(set, s.Stores, agentapi.KindAudit, s.LastAudit)
 	set(metric.BreakerTripped, is(s.Breaker != nil))
 	held := agentapi.Breaker{}
 	if s.Breaker != nil {
@@ -275,7 +276,7 @@ func collectStore(set func(metric.Metric, float64, ...string), st agentapi.Store
 	}
 }
 
-func collectRun(set func(metric.Metric, float64, ...string), kind agentapi.RunKind, run *agentapi.Run) {
+func collectRun(set func(metric.Metric, float64, ...string), stores []agentapi.StoreStatus, kind agentapi.RunKind, run *agentapi.Run) {
 	r := agentapi.Run{}
 	if run != nil {
 		r = *run
@@ -299,6 +300,9 @@ func collectRun(set func(metric.Metric, float64, ...string), kind agentapi.RunKi
 	}
 	set(metric.RunProgress, progress, string(kind))
 	for _, st := range r.Stores {
+		if !slices.ContainsFunc(stores, func(s agentapi.StoreStatus) bool { return s.StoreID == st.StoreID }) {
+			continue // it has left since
+		}
 		set(metric.RunPlacements, float64(st.Differing), string(kind), st.StoreID, "differing")
 		set(metric.RunPlacements, float64(st.Written), string(kind), st.StoreID, "written")
 		set(metric.RunPlacements, float64(st.Waiting), string(kind), st.StoreID, "waiting")
