@@ -90,7 +90,7 @@ func TestMetrics(t *testing.T) {
 	if _, err := b.client.StartRun(t.Context(), agentapi.RunRequest{Kind: agentapi.KindAudit}); err != nil {
 		t.Fatal(err)
 	}
-	seen("the end of an audit", `stocksync_run_finished_timestamp_seconds{kind="Audit"}`, `stocksync_run_state{kind="Audit",state="NeedsAttention"}`, `stocksync_run_findings{class="ManagementMode",kind="Audit"}`, `stocksync_run_progress_ratio{kind="Audit"}`)
+	seen("the end of an audit", `stocksync_run_finished_timestamp_seconds{kind="Audit"}`, `stocksync_run_state{kind="Audit",state="Succeeded"}`, `stocksync_run_progress_ratio{kind="Audit"}`)
 
 	de.Inject(sim.Fault{Kind: sim.FaultStatus, Path: "/", Status: 503, Times: 1 << 20})
 	seen("the outage", `stocksync_events_total{code="Disconnected",level="Error",store="de"}`, `stocksync_store_request_errors_total{operation="read",reason="ServerError",store="de"}`)
