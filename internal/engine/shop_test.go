@@ -32,6 +32,8 @@ type shop struct {
 	// nobody read, left no evidence anywhere.
 	restoredAt, unreadFrom, ordersRead time.Time
 	served                             requests
+	// jammed is until when writes wait for a lock.
+	jammed time.Time
 	// undone are the units per order that were given back before the restore, and are not any more.
 	undone map[int64]int64
 }
@@ -251,6 +253,10 @@ func (l *link) call(ctx context.Context, write bool, serve func(reply func())) (
 	if write && w.roll(w.faults.late) {
 		there = w.between(time.Second, 10*time.Minute)
 		w.meet("late", l.s)
+	}
+	if write && l.s.jammed.After(w.now) {
+		there = l.s.jammed.Sub(w.now)
+		l.s.jammed = l.s.jammed.Add(500 * time.Millisecond)
 	}
 	if !write && w.roll(w.faults.slow) {
 		there = w.between(time.Second, 20*time.Second)

@@ -50,6 +50,7 @@ type story struct {
 	twins   bool // a second agent with another ledger
 	trash   bool
 	slow    bool // order lines seconds late
+	jams    bool // writes pile up behind a lock, and land one after the other when it opens
 	runs    bool // somebody reconciles, audits and rehearses all the time
 	fields  bool // people set backorders and low stock amounts
 }
@@ -58,6 +59,7 @@ var stories = []story{
 	{name: "calm", exact: true, trash: true},
 	{name: "network", faults: faults{late: .02, cut: .02, death: .01, lock: .005, refuse: .03, slow: .02}, trash: true},
 	{name: "late", faults: faults{late: .15}},
+	{name: "jams", jams: true},
 	{name: "crash", crashes: true, faults: faults{late: .02, cut: .02, death: .02}},
 	{name: "lost ledger", lose: true, faults: faults{cut: .01}},
 	{name: "restore", restore: true},
@@ -338,6 +340,15 @@ func (w *world) play() *agent {
 	}
 	if w.story.runs {
 		w.after(w.between(0, time.Minute), func() { w.operate(func() *agent { return a }, end) })
+	}
+	if w.story.jams {
+		for _, s := range w.shops {
+			w.at(w.now.Add(w.between(0, 8*time.Minute)), func() {
+				// Time for three attempts: the clients of the first two have given up when it opens.
+				s.jammed = w.now.Add(w.between(65*time.Second, 95*time.Second))
+				w.meet("jam", s)
+			})
+		}
 	}
 	if w.story.feeds {
 		w.at(w.now.Add(w.between(time.Minute, 8*time.Minute)), w.feed)
