@@ -210,10 +210,10 @@ func eventsCommand() *cobra.Command {
 		func(cmd *cobra.Command, _ []string, c *agentclient.Client, p report.Printer) error {
 			for q, first := q, true; ; first = false {
 				lines, err := c.Events(cmd.Context(), q)
-				if err != nil {
-					if follow && cmd.Context().Err() != nil {
-						return nil
-					}
+				switch {
+				case follow && cmd.Context().Err() != nil:
+					return nil
+				case err != nil:
 					return err
 				}
 				if err := p.Events(lines, first); err != nil || !follow {

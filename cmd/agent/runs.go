@@ -56,11 +56,11 @@ func reconcileCommand() *cobra.Command {
 		case dry:
 			q.Strategy = agentapi.DryRun
 		case q.Strategy == agentapi.Reset && !q.ConfirmReset:
-			return errors.New("Reset sets the shared stock of every SKU to what the master shows: add --confirm-reset when that is what you want")
+			return errors.New("--strategy Reset sets the shared stock of every SKU to what the master shows: add --confirm-reset when that is what you want")
 		case q.ConfirmReset && q.Strategy != agentapi.Reset:
 			return errors.New("--confirm-reset is for --strategy Reset")
 		}
-		return o.run(cmd, c, p, q, func(run agentapi.Run) error { return p.Run(run) })
+		return o.run(cmd, c, q, func(run agentapi.Run) error { return p.Run(run) })
 	})
 	f := cmd.Flags()
 	f.StringVar(&strategy, "strategy", "", "DifferencesOnly, Push, DryRun or Reset")
@@ -81,7 +81,7 @@ Progress goes to the standard error, the report to the standard output.
 ` + exitCodes,
 		Args: cobra.NoArgs,
 	}, report.AuditFormats, func(cmd *cobra.Command, _ []string, c *agentclient.Client, p report.Printer) error {
-		return o.run(cmd, c, p, q, func(run agentapi.Run) error { return p.Audit(run, c.Findings(cmd.Context(), run.ID)) })
+		return o.run(cmd, c, q, func(run agentapi.Run) error { return p.Audit(run, c.Findings(cmd.Context(), run.ID)) })
 	})
 	o.flags(cmd, &q)
 	return cmd
@@ -98,7 +98,7 @@ func (o *oneShot) flags(cmd *cobra.Command, q *agentapi.RunRequest) {
 	f.StringVar(&o.terminationLog, "termination-log", "", "`file` for the result as JSON of at most 4 KiB: a container's termination message")
 }
 
-func (o *oneShot) run(cmd *cobra.Command, c *agentclient.Client, p report.Printer, q agentapi.RunRequest, print func(agentapi.Run) error) error {
+func (o *oneShot) run(cmd *cobra.Command, c *agentclient.Client, q agentapi.RunRequest, print func(agentapi.Run) error) error {
 	run, err := o.wait(cmd.Context(), c, cmd.ErrOrStderr(), q)
 	if err == nil {
 		err = print(run)
