@@ -21,7 +21,7 @@ var variants = []struct {
 	edits []edit
 }{
 	{"one slot instead of four", "jams", 20, []edit{{"internal/stock/stock.go", "const Slots = 4", "const Slots = 1"}}},
-	{"marker ignored", "late", 40, []edit{{"internal/stock/observe.go", "fresh, older := p.inspect(r, ledger)", "fresh, older := false, false"}}},
+	{"marker ignored", "network", 20, []edit{{"internal/stock/observe.go", "fresh, older := p.inspect(r, ledger)", "fresh, older := false, false"}}},
 	{"first reading with an unanswered marker merged", "crash", 30, []edit{{"internal/stock/observe.go",
 		"			p.Attempts[i].State, p.Attempts[i].Base = Seen, r.Quantity\n			fresh = true\n",
 		"			p.Contained += p.Attempts[i].Units\n			p.Attempts = slices.Delete(p.Attempts, i, i+1)\n"}}},
