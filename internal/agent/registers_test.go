@@ -90,9 +90,16 @@ func TestFieldsAreTheSameEverywhere(t *testing.T) {
 	// A box unticked in a child clears nothing: the item is counted again.
 	must(t, de.SetManageStock("SKU-0003", false, nil))
 	becomes(t, shops, "SKU-0003", "true 100 instock no none")
-	eventually(t, "a sale there reaching the others", func() (bool, string) {
-		s := b.status()
-		return storeOf(t, s, "de").Enrolled == storeOf(t, s, "de").Placements, asJSON(s.Stores)
+	eventually(t, "its second enrolment", func() (bool, string) {
+		h, err := b.client.History(t.Context(), "SKU-0003", 100)
+		must(t, err)
+		times := 0
+		for _, e := range h.Entries {
+			if e.Kind == "Enrolled" && e.Store == "de" {
+				times++
+			}
+		}
+		return times == 2, asJSON(h.Entries)
 	})
 	if _, err := de.PlaceOrder(t.Context(), sim.Line{SKU: "SKU-0003", Quantity: 4}); err != nil {
 		t.Fatal(err)
