@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -81,7 +82,7 @@ func Load(dir string) (Scrapes, error) {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 		all = append(all, series...)
-		all = append(all, Series{Labels: withTarget(map[string]string{labels.MetricName: "up"}, target), Value: 1})
+		all = append(all, Series{Labels: withTarget(map[string]string{model.MetricNameLabel: "up"}, target), Value: 1})
 	}
 	return all, nil
 }
@@ -100,10 +101,8 @@ func read(r io.Reader, target map[string]string) (Scrapes, error) {
 				own[l.GetName()] = l.GetValue()
 			}
 			add := func(name string, v float64, counter bool, extra ...string) {
-				l := map[string]string{labels.MetricName: name}
-				for k, v := range own {
-					l[k] = v
-				}
+				l := map[string]string{model.MetricNameLabel: name}
+				maps.Copy(l, own)
 				for i := 0; i+1 < len(extra); i += 2 {
 					l[extra[i]] = extra[i+1]
 				}
