@@ -293,7 +293,7 @@ func TestPluginAsANewUser(t *testing.T) {
 		{"backlog", ""},
 		{"breaker", "has not tripped"},
 		{"runs", ""},
-		{"reconcile --dry-run --sku " + sku, "nothing was"},
+		{"reconcile --dry-run --sku " + sku, "nothing differs"},
 		{"audit --sku " + sku, "Succeeded"},
 		{"audit --sku " + sku + " -o junit", "<testsuites>"},
 		{"audit --sku " + sku + " -o csv", "class,store,sku"},

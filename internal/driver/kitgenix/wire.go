@@ -262,7 +262,7 @@ func ParseEvent(body []byte) (Event, error) {
 	return e, nil
 }
 
-// ErrType: an event does not say what it is.
+// ErrType says that an event does not say what it is.
 var ErrType = errors.New("event_type is missing or not a text")
 
 // list reads a list; PHP may write one as an object whose keys do not count.

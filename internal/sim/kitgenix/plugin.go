@@ -370,7 +370,7 @@ func (p *Plugin) retry(peer Peer, e event, body []byte, attempt int) {
 }
 
 // Push sends the whole catalogue, or some SKUs of it, to the children, as a reconcile or a manual push does.
-func (p *Plugin) Push(ctx context.Context, batch int, skus ...string) {
+func (p *Plugin) Push(batch int, skus ...string) {
 	if len(skus) == 0 {
 		for _, i := range p.o.Store.Items() {
 			if i.SKU != "" && !i.Trashed {

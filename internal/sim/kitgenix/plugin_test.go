@@ -155,7 +155,7 @@ func TestMeasuredLosses(t *testing.T) {
 func TestRecordedEvents(t *testing.T) {
 	t.Parallel()
 	known := func(l *lab) { // the child has learned the identity before
-		l.plugins[0].Push(context.Background(), 10, "SKU-0150")
+		l.plugins[0].Push(10, "SKU-0150")
 		time.Sleep(2 * time.Minute)
 		l.sell(1, "SKU-0150")
 	}
@@ -389,7 +389,7 @@ func TestDefects(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			l.plugins[0].Push(t.Context(), 10, "FREE")
+			l.plugins[0].Push(10, "FREE")
 			time.Sleep(2 * time.Minute)
 			if got, err := l.stores[1].Item("FREE"); err != nil || got.Manage != true || got.Status != "outofstock" {
 				t.Errorf("%+v %v", got, err)
@@ -403,12 +403,12 @@ func TestDefects(t *testing.T) {
 			if err := l.stores[1].EditBehind("SKU-0001", 3); err != nil {
 				t.Fatal(err)
 			}
-			l.plugins[0].Push(t.Context(), 200)
+			l.plugins[0].Push(200)
 			time.Sleep(10 * time.Minute)
 			if _, lost := l.plugins[0].Backlog(); lost == 0 || l.stocks("SKU-0001")[1] != 3 {
 				t.Errorf("%d lost, %v", lost, l.stocks("SKU-0001"))
 			}
-			l.plugins[0].Push(t.Context(), 20)
+			l.plugins[0].Push(20)
 			time.Sleep(10 * time.Minute)
 			if got := l.stocks("SKU-0001"); got != [3]float64{100, 100, 100} {
 				t.Error(got)
@@ -445,17 +445,17 @@ func TestDefects(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			l := newLab(t, 2, nil)
-			forged, real := Peer{URL: "https://master", Secret: "guess"}, Peer{URL: "https://master", Secret: "test-secret"}
+			forged, known := Peer{URL: "https://master", Secret: "guess"}, Peer{URL: "https://master", Secret: "test-secret"}
 			for range 20 {
 				if status, _ := l.plugins[1].Call(t.Context(), forged, "/ping", map[string]any{"ping": true}); status != 401 {
 					t.Fatal(status)
 				}
 			}
-			if status, _ := l.plugins[1].Call(t.Context(), real, "/ping", map[string]any{"ping": true}); status != 429 {
+			if status, _ := l.plugins[1].Call(t.Context(), known, "/ping", map[string]any{"ping": true}); status != 429 {
 				t.Error(status)
 			}
 			time.Sleep(16 * time.Minute)
-			if status, _ := l.plugins[1].Call(t.Context(), real, "/ping", map[string]any{"ping": true}); status != 200 {
+			if status, _ := l.plugins[1].Call(t.Context(), known, "/ping", map[string]any{"ping": true}); status != 200 {
 				t.Error(status)
 			}
 		})

@@ -3,6 +3,7 @@ package woocommerce
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -159,9 +160,7 @@ func (s *Store) Save(ctx context.Context, id int64, fields map[string]any, metas
 	}
 	s.mu.Unlock()
 	all := params{}
-	for k, v := range fields {
-		all[k] = v
-	}
+	maps.Copy(all, fields)
 	var list []any
 	for k, v := range metas {
 		list = append(list, map[string]any{"key": k, "value": v})
