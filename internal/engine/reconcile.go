@@ -621,29 +621,8 @@ func (e *Engine) waiting(ctx context.Context, r *activeRun, start *walk, st Stor
 			}
 			n, last = len(page), end
 			for _, p := range page {
-				pool, err := tx.Pool(p.Pool)
-				if err != nil {
+				if err := t.waits(r, w, room, p, why); err != nil {
 					return err
-				}
-				want, known, err := t.expected(pool)
-				if err != nil {
-					return err
-				}
-				found := t.besides(pool, p, p.Shelf.Seen, p.Shown)
-				if known && p.Blocked != string(stock.Unmanaged) && p.Shown != want && (p.Todo == 0 || !p.DirtySince.After(r.walkedAt)) {
-					found = append(found, quantity(p, p.Shown, want))
-				}
-				if len(found) > 0 {
-					w.Waiting++
-				}
-				for _, f := range found {
-					if r.req.Strategy == agentapi.DryRun {
-						continue
-					}
-					f.Message += "; it waits: " + waitsFor(pool, p, why)
-					if err := w.report(tx, room, f); err != nil {
-						return err
-					}
 				}
 			}
 			return nil
@@ -655,4 +634,34 @@ func (e *Engine) waiting(ctx context.Context, r *activeRun, start *walk, st Stor
 			return w, nil
 		}
 	}
+}
+
+// waits notes a placement that still does not show what it should, unless that came up after everything was read.
+func (t *turn) waits(r *activeRun, w *walk, room int, p stock.Placement, why string) error {
+	pool, err := t.tx.Pool(p.Pool)
+	if err != nil {
+		return err
+	}
+	want, known, err := t.expected(pool)
+	if err != nil {
+		return err
+	}
+	found := t.besides(pool, p, p.Shelf.Seen, p.Shown)
+	if known && p.Blocked != string(stock.Unmanaged) && p.Shown != want && (p.Todo == 0 || !p.DirtySince.After(r.walkedAt)) {
+		found = append(found, quantity(p, p.Shown, want))
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	w.Waiting++
+	if r.req.Strategy == agentapi.DryRun {
+		return nil
+	}
+	for _, f := range found {
+		f.Message += "; it waits: " + waitsFor(pool, p, why)
+		if err := w.report(t.tx, room, f); err != nil {
+			return err
+		}
+	}
+	return nil
 }

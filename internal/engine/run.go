@@ -231,40 +231,43 @@ func (e *Engine) adopt(ctx context.Context, st Store) error {
 	if st.Revision != "" && adopted == st.Revision {
 		return nil
 	}
-	err = e.eachPlacement(ctx, st.ID, func(tx Tx, p stock.Placement) error {
-		keys, err := tx.Keys(p.Pool)
-		if err != nil {
-			return err
-		}
-		if st.Excluded != nil && slices.ContainsFunc(keys, st.Excluded) {
-			return tx.DeletePlacement(st.ID, p.Pool)
-		}
-		pool, err := tx.Pool(p.Pool)
-		if err != nil {
-			return err
-		}
-		was := planOf(p)
-		if st.Mode == Off && (p.Enrolled || p.Shelf.Joined) {
-			if p.Enrolled {
-				p.Disenroll("")
-			}
-			p.Shelf = stock.Shelf{Writes: p.Shelf.Writes}
-		} else {
-			before, planned := p.Contained+p.Counted+p.Todo, p.Enrolled && p.Blocked == "" && pool.Set
-			stock.Plan(pool, &p, st.Policy, e.clock.Now())
-			if planOf(p) == was {
-				return nil
-			}
-			if planned {
-				e.drastic(p, before, e.clock.Now(), st.ID)
-			}
-		}
-		return tx.PutPlacement(p)
-	})
+	err = e.eachPlacement(ctx, st.ID, func(tx Tx, p stock.Placement) error { return e.adoptOne(tx, st, p) })
 	if err != nil || adopted == st.Revision {
 		return err
 	}
 	return e.ledger.Update(ctx, func(tx Tx) error { return tx.SetValue(st.ID, valueAdopted, st.Revision) })
+}
+
+// adoptOne is [Engine.adopt] of one placement.
+func (e *Engine) adoptOne(tx Tx, st Store, p stock.Placement) error {
+	keys, err := tx.Keys(p.Pool)
+	if err != nil {
+		return err
+	}
+	if st.Excluded != nil && slices.ContainsFunc(keys, st.Excluded) {
+		return tx.DeletePlacement(st.ID, p.Pool)
+	}
+	pool, err := tx.Pool(p.Pool)
+	if err != nil {
+		return err
+	}
+	was := planOf(p)
+	if st.Mode == Off && (p.Enrolled || p.Shelf.Joined) {
+		if p.Enrolled {
+			p.Disenroll("")
+		}
+		p.Shelf = stock.Shelf{Writes: p.Shelf.Writes}
+	} else {
+		before, planned := p.Contained+p.Counted+p.Todo, p.Enrolled && p.Blocked == "" && pool.Set
+		stock.Plan(pool, &p, st.Policy, e.clock.Now())
+		if planOf(p) == was {
+			return nil
+		}
+		if planned {
+			e.drastic(p, before, e.clock.Now(), st.ID)
+		}
+	}
+	return tx.PutPlacement(p)
 }
 
 func (e *Engine) eachPlacement(ctx context.Context, store string, fn func(Tx, stock.Placement) error) error {
