@@ -212,7 +212,7 @@ func eventsCommand() *cobra.Command {
 				lines, err := c.Events(cmd.Context(), q)
 				switch {
 				case follow && cmd.Context().Err() != nil:
-					return nil
+					return nil //nolint:nilerr // Ctrl-C is how following ends
 				case err != nil:
 					return err
 				}

@@ -98,10 +98,10 @@ func (o *oneShot) flags(cmd *cobra.Command, q *agentapi.RunRequest) {
 	f.StringVar(&o.terminationLog, "termination-log", "", "`file` for the result as JSON of at most 4 KiB: a container's termination message")
 }
 
-func (o *oneShot) run(cmd *cobra.Command, c *agentclient.Client, q agentapi.RunRequest, print func(agentapi.Run) error) error {
+func (o *oneShot) run(cmd *cobra.Command, c *agentclient.Client, q agentapi.RunRequest, tell func(agentapi.Run) error) error {
 	run, err := o.wait(cmd.Context(), c, cmd.ErrOrStderr(), q)
 	if err == nil {
-		err = print(run)
+		err = tell(run)
 	}
 	if err != nil {
 		return errors.Join(err, o.leave(report.FailedTermination(q.Kind, report.ExitFailed, err)))
