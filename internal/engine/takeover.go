@@ -59,6 +59,17 @@ func (t *turn) takeOver(claimed string) error {
 
 // takeOvers acts on what the configuration of a store asks for. Without the annotation the next one counts anew.
 func (e *Engine) takeOvers(ctx context.Context, st Store) error {
+	claimed, asked := "", ""
+	err := e.ledger.View(ctx, func(tx Tx) (err error) {
+		if claimed, err = tx.Value(st.ID, valueClaimed); err != nil {
+			return err
+		}
+		asked, err = tx.Value(st.ID, valueTakeOver)
+		return err
+	})
+	if err != nil || (claimed == "" && asked == "") {
+		return err
+	}
 	return e.ledger.Update(ctx, func(tx Tx) error {
 		t := &turn{e: e, tx: tx, st: st, now: e.clock.Now()}
 		claimed, err := tx.Value(st.ID, valueClaimed)
