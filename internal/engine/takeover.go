@@ -44,6 +44,17 @@ func (t *turn) mayTakeOver(claimed string) (bool, error) {
 	return asked != claimed, err
 }
 
+// past tells whether a marker of another ledger claims nothing: that ledger was taken over from, or is now.
+func (t *turn) past(m stock.Marker) (bool, error) {
+	if over, err := t.takenOver(m); over || err != nil {
+		return over, err
+	}
+	if may, err := t.mayTakeOver(m.Ledger); !may || err != nil {
+		return false, err
+	}
+	return true, t.takeOver(m.Ledger)
+}
+
 // takeOver lifts the claim of a ledger.
 func (t *turn) takeOver(claimed string) error {
 	for name, value := range map[string]string{

@@ -80,7 +80,7 @@ func TestTheNewestChangeHolds(t *testing.T) {
 			f.read(pool, now)
 			stores = append(stores, f)
 		}
-		any := rapid.SampledFrom(stores)
+		one := rapid.SampledFrom(stores)
 		conflicts := 0
 		note := func(entries []stock.Entry) {
 			for _, e := range entries {
@@ -94,7 +94,7 @@ func TestTheNewestChangeHolds(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"": func(*rapid.T) { now = now.Add(5 * time.Second) },
 			"set": func(t *rapid.T) {
-				f := any.Draw(t, "store")
+				f := one.Draw(t, "store")
 				v := rapid.SampledFrom([]string{stock.None, "0", "1", "7"}).Draw(t, "value")
 				// A person who has not been read yet would be overwritten unseen, and undoing a write that nobody
 				// has read is not seen either.
@@ -106,17 +106,17 @@ func TestTheNewestChangeHolds(t *testing.T) {
 				newest, value = now, v
 				note(f.read(pool, now))
 			},
-			"read": func(t *rapid.T) { f := any.Draw(t, "store"); note(f.read(pool, now)) },
-			"push": func(t *rapid.T) { f := any.Draw(t, "store"); note(f.read(pool, now)); note(f.push(pool, now)) },
+			"read": func(t *rapid.T) { f := one.Draw(t, "store"); note(f.read(pool, now)) },
+			"push": func(t *rapid.T) { f := one.Draw(t, "store"); note(f.read(pool, now)); note(f.push(pool, now)) },
 			"push in vain": func(t *rapid.T) {
-				f := any.Draw(t, "store")
+				f := one.Draw(t, "store")
 				stock.Plan(*pool, &f.p, f.pol, now)
 				if stock.MayWriteFields(*pool, f.p) {
 					f.flying = append(f.flying, stock.BeginFields(&f.p, now))
 				}
 			},
 			"land": func(t *rapid.T) {
-				f := any.Draw(t, "store")
+				f := one.Draw(t, "store")
 				note(f.read(pool, now))
 				if len(f.flying) > 0 {
 					f.set(f.flying[0], now)
