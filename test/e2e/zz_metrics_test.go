@@ -20,12 +20,17 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"stocksync.dev/stocksync/api/v1alpha1"
 )
 
 // What agent and operator show after all the tests before is what alert rules and dashboard ask for: every expression of
 // both returns something, by Prometheus' own engine. The file's name makes it the last test.
 func TestMetricsAnswerRulesAndDashboard(t *testing.T) {
-	openWorld(t).statusAgrees(t)
+	w := openWorld(t)
+	w.statusAgrees(t)
+	w.fr.down(t) // a panel lists what is not well
+	eventuallyChild(t, "fr", v1alpha1.ConditionConnected, metav1.ConditionFalse, "")
 	scraper := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "scraper", Namespace: operatorNamespace}}
 	binding := &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "stocksync-e2e-scraper"},
@@ -38,7 +43,11 @@ func TestMetricsAnswerRulesAndDashboard(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = cluster.Delete(context.Background(), o) })
 	}
-	token := strings.TrimSpace(mustRun(t, "kubectl", "create", "token", scraper.Name, "--namespace", scraper.Namespace))
+	out, err := exec.CommandContext(t.Context(), "kubectl", "create", "token", scraper.Name, "--namespace", scraper.Namespace).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := strings.TrimSpace(string(out))
 	dir := t.TempDir()
 	for name, target := range map[string]struct{ namespace, service, scheme string }{
 		"agent":    {namespace, topology + "-agent-metrics", "http"},
