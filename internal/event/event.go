@@ -143,7 +143,7 @@ var ofStores = []Code{
 	{"RunFailed", RunFailed, false, Error, byAgent, "A reconcile or an audit could not do its work.", "The line says why. Mend that and start it again, or wait for the next one by schedule."},
 	{"RunCancelled", RunCancelled, false, Info, byPerson, "A person cancelled a reconcile or an audit.", ""},
 	{"BreakerTripped", BreakerTripped, false, Error, byShop, "A change would zero or multiply too large a share of the SKUs. Pushes are held; sales keep being counted.",
-		"See where the change came from. If it is right, approve the trip by its id; if not, put the numbers right in the shop, and the change goes away."},
+		"See where the change came from. If it is wrong, put the numbers right in the shop first. Then, as when it is right, approve the trip by its id: what is written is what is right at that moment."},
 	{"BreakerApproved", BreakerApproved, false, Info, byPerson, "A person let the held change through.", ""},
 	{"ConflictsDismissed", Dismissed, false, Info, byPerson, "A person closed conflicts without changing a number.", ""},
 	{"HistoryPruned", HistoryPruned, false, Info, byPerson, "A person had old lines of the history deleted.", ""},
