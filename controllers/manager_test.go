@@ -23,9 +23,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/yaml"
 
@@ -142,35 +140,51 @@ func (s *secretLists) wrap(next http.RoundTripper) http.RoundTripper {
 // startManager runs the operator as it is installed: with the rights of its ServiceAccount and nothing more.
 func startManager(b *bench, reader AgentReader, wrap func(http.RoundTripper) http.RoundTripper) {
 	b.Helper()
+	// The other tests share the server and have operators of their own.
+	runManager(b, managed{namespaces: []string{b.namespace}, user: operatorUser, groups: operatorGroups, reader: reader, wrap: wrap})
+}
+
+// managed is an operator as runManager runs it.
+type managed struct {
+	namespaces []string
+	user       string
+	groups     []string
+	reader     AgentReader
+	wrap       func(http.RoundTripper) http.RoundTripper
+	elect      bool
+}
+
+// runManager starts an operator. It stops with the test, or when told.
+func runManager(b *bench, m managed) (mgr ctrl.Manager, stop func()) {
+	b.Helper()
 	b.must(applyRoles())
 	cfg := rest.CopyConfig(serverConfig)
-	cfg.Impersonate = rest.ImpersonationConfig{UserName: operatorUser, Groups: operatorGroups}
-	cfg.Wrap(wrap)
+	cfg.Impersonate = rest.ImpersonationConfig{UserName: m.user, Groups: m.groups}
+	cfg.Wrap(m.wrap)
 	scheme, err := NewScheme()
 	b.must(err)
+	options := ManagerOptions(scheme, m.namespaces)
 	skip := true
-	options := CacheOptions()
-	// The other tests share the server and have operators of their own.
-	options.DefaultNamespaces = map[string]cache.Config{b.namespace: {}}
-	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
-		Scheme: scheme, Cache: options, Client: client.Options{FieldOwner: FieldOwner},
-		Metrics: metricsserver.Options{BindAddress: "0"}, Controller: config.Controller{SkipNameValidation: &skip},
-	})
+	options.Metrics, options.Controller.SkipNameValidation = metricsserver.Options{BindAddress: "0"}, &skip
+	options.LeaderElection, options.LeaderElectionNamespace = m.elect, "stocksync-system"
+	mgr, err = ctrl.NewManager(cfg, options)
 	b.must(err)
 	ctx, cancel := context.WithCancel(b.Context())
 	b.must(Setup(ctx, mgr, Options{
 		Operator: render.Operator{AgentImage: "agent:1", Namespace: "stocksync-system"},
-		Agents:   NewAgents(reader, clock.RealClock{}, 300*time.Millisecond),
+		Agents:   NewAgents(m.reader, clock.RealClock{}, 300*time.Millisecond),
 		Pace:     Pace{Busy: time.Second, Heartbeat: time.Hour}, Clock: clock.RealClock{}, Concurrency: 4,
 	}))
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
-	b.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			b.Errorf("the manager ended with %v", err)
 		}
 	})
+	b.Cleanup(stop)
+	return mgr, stop
 }
 
 // eventually waits for a condition written as "Type=Status/Reason".

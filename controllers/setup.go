@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -60,13 +61,39 @@ func NewScheme() (*runtime.Scheme, error) {
 	return scheme, nil
 }
 
-// CacheOptions keep the cache small: of Secrets only metadata, and of that not the annotations, where kubectl may
-// have left the content; of the other kinds only our own objects.
-func CacheOptions() cache.Options {
+// ManagerOptions are what a manager needs for [Setup], whichever way it is installed: a cache of the namespaces (of all
+// when none is given), and of two managers with leader election one that waits with its cache filled and acts a second
+// or two after the other has stopped.
+func ManagerOptions(scheme *runtime.Scheme, namespaces []string) ctrl.Options {
+	warmup, retry := true, time.Second
+	return ctrl.Options{
+		Scheme:           scheme,
+		Cache:            cacheOptions(namespaces),
+		Client:           client.Options{FieldOwner: FieldOwner},
+		LeaderElectionID: "operator.stocksync.dev",
+		// The process ends right after the manager, so another may take over at once.
+		LeaderElectionReleaseOnCancel: true,
+		// A released lease is found after at most 2.2 times this.
+		RetryPeriod: &retry,
+		Controller:  config.Controller{EnableWarmup: &warmup, ReconciliationTimeout: 2 * time.Minute},
+	}
+}
+
+// cacheOptions keep the cache small: of Secrets only metadata, and of that not the annotations, where kubectl may
+// have left the content; of the other kinds only our own objects; and only the namespaces, or all when none is given.
+func cacheOptions(namespaces []string) cache.Options {
+	var within map[string]cache.Config
+	for _, namespace := range namespaces {
+		if within == nil {
+			within = map[string]cache.Config{}
+		}
+		within[namespace] = cache.Config{}
+	}
 	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{"app.kubernetes.io/managed-by": render.ManagedBy})}
 	return cache.Options{
 		ReaderFailOnMissingInformer: true,
 		DefaultTransform:            cache.TransformStripManagedFields(),
+		DefaultNamespaces:           within,
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Secret{}:              {Transform: stripSecret},
 			&corev1.Service{}:             ours,

@@ -12,17 +12,18 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	_ "time/tzdata" // the image has no time zones of its own, and schedules name them
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
@@ -39,6 +40,7 @@ var version = "dev"
 type flags struct {
 	agentImage     string
 	namespace      string
+	namespaces     namespaceList
 	agentDial      string
 	metricsAddress string
 	healthAddress  string
@@ -47,6 +49,28 @@ type flags struct {
 	readInterval   time.Duration
 	concurrency    int
 	logLevel       slog.Level
+}
+
+// namespaceList is a flag that may be repeated; none means all.
+type namespaceList []string
+
+// String implements [flag.Value].
+func (l *namespaceList) String() string { return strings.Join(*l, ",") }
+
+// Set implements [flag.Value].
+func (l *namespaceList) Set(names string) error {
+	for name := range strings.SplitSeq(names, ",") {
+		name = strings.TrimSpace(name)
+		switch wrong := validation.IsDNS1123Label(name); {
+		case name == "" && names == "":
+			return nil // an empty variable in a manifest
+		case len(wrong) > 0:
+			return fmt.Errorf("%q is no name of a namespace: %s", name, wrong[0])
+		case !slices.Contains(*l, name):
+			*l = append(*l, name)
+		}
+	}
+	return nil
 }
 
 func main() {
@@ -74,6 +98,9 @@ func parseFlags(arguments []string, help io.Writer) (flags, error) {
 	set.StringVar(&f.namespace, "namespace", os.Getenv("POD_NAMESPACE"),
 		"Namespace the operator's pod runs in, for leader election and the agents' NetworkPolicies; "+
 			"the default is $POD_NAMESPACE. Empty means outside a cluster.")
+	set.Var(&f.namespaces, "namespaces",
+		"Namespaces whose topologies and stores this operator serves, separated by commas or by repeating the flag; "+
+			"it then needs no right in any other. The default is all.")
 	set.StringVar(&f.agentDial, "agent-dial", "DNS",
 		"How agents are reached: DNS, by the name of their Service; or ServiceIP, by its cluster address, "+
 			"for an operator outside the cluster on a machine that can reach Service addresses.")
@@ -114,27 +141,17 @@ func run(ctx context.Context, f flags, log logr.Logger) error {
 	if err != nil {
 		return fmt.Errorf("no access to Kubernetes: %w", err)
 	}
-	warmup := true
-	timeout := 2 * time.Minute
-	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
-		Scheme: scheme,
-		Logger: log,
-		Cache:  controllers.CacheOptions(),
-		Client: client.Options{FieldOwner: controllers.FieldOwner},
-		Metrics: metricsserver.Options{
-			BindAddress:    f.metricsAddress,
-			SecureServing:  true,
-			FilterProvider: filters.WithAuthenticationAndAuthorization,
-			TLSOpts:        []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }},
-		},
-		HealthProbeBindAddress:  f.healthAddress,
-		LeaderElection:          f.leaderElection,
-		LeaderElectionID:        "operator.stocksync.dev",
-		LeaderElectionNamespace: f.namespace,
-		// The process ends right after the manager, so another may take over at once.
-		LeaderElectionReleaseOnCancel: true,
-		Controller:                    config.Controller{EnableWarmup: &warmup, ReconciliationTimeout: timeout},
-	})
+	options := controllers.ManagerOptions(scheme, f.namespaces)
+	options.Logger = log
+	options.Metrics = metricsserver.Options{
+		BindAddress:    f.metricsAddress,
+		SecureServing:  true,
+		FilterProvider: filters.WithAuthenticationAndAuthorization,
+		TLSOpts:        []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }},
+	}
+	options.HealthProbeBindAddress = f.healthAddress
+	options.LeaderElection, options.LeaderElectionNamespace = f.leaderElection, f.namespace
+	mgr, err := ctrl.NewManager(restConfig, options)
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)
 	}
@@ -161,7 +178,7 @@ func run(ctx context.Context, f flags, log logr.Logger) error {
 	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
 		return err
 	}
-	log.Info("starting", "version", version, "agentImage", f.agentImage, "heartbeat", f.heartbeat.String())
+	log.Info("starting", "version", version, "agentImage", f.agentImage, "namespaces", f.namespaces.String(), "heartbeat", f.heartbeat.String())
 	if err := mgr.Start(ctx); err != nil {
 		return fmt.Errorf("running: %w", err)
 	}

@@ -25,9 +25,22 @@ func TestFlags(t *testing.T) {
 		t.Errorf("read %+v", f)
 	}
 	for arguments, want := range map[string]string{
-		"":                                   "--agent-image must be set",
-		"--agent-image=x extra":              `unexpected argument "extra"`,
-		"--agent-image=x --agent-dial=magic": "--agent-dial must be DNS or ServiceIP",
+		"":                          "",
+		"--namespaces=":             "",
+		"--namespaces=shops":        "shops",
+		"--namespaces=shops,outlet": "shops,outlet",
+		"--namespaces shops --namespaces outlet,shops": "shops,outlet",
+	} {
+		if f, err := parseFlags(strings.Fields("--agent-image=x "+arguments), io.Discard); err != nil || f.namespaces.String() != want {
+			t.Errorf("%q: namespaces %q, %v; want %q", arguments, f.namespaces, err, want)
+		}
+	}
+	for arguments, want := range map[string]string{
+		"--agent-image=x --namespaces=Shops":        `"Shops" is no name of a namespace`,
+		"--agent-image=x --namespaces=shops,,a":     `"" is no name of a namespace`,
+		"":                                          "--agent-image must be set",
+		"--agent-image=x extra":                     `unexpected argument "extra"`,
+		"--agent-image=x --agent-dial=magic":        "--agent-dial must be DNS or ServiceIP",
 		"--agent-image=x --heartbeat-interval=1ms":  "must be at least 1s",
 		"--agent-image=x --agent-read-interval=0s":  "must be at least 1s",
 		"--agent-image=x --concurrency=0":           "--concurrency must be at least 1",
