@@ -16,14 +16,15 @@ import (
 // conditionCollector shows the conditions of all objects when asked, as they are in the cache: the series of an
 // object go with it.
 type conditionCollector struct {
-	reader client.Reader
-	desc   *prometheus.Desc
+	reader  client.Reader
+	elected <-chan struct{}
+	desc    *prometheus.Desc
 }
 
-// RegisterMetrics has the conditions of the objects reader lists shown among the metrics. It is an error if that is
-// so already.
-func RegisterMetrics(registry prometheus.Registerer, reader client.Reader) error {
-	err := registry.Register(&conditionCollector{reader: reader, desc: metric.Condition.Desc()})
+// RegisterMetrics has the conditions of the objects reader lists shown among the metrics once elected is closed: of two
+// operators only the acting one shows them, so that no alert comes twice. It is an error if they are registered already.
+func RegisterMetrics(registry prometheus.Registerer, reader client.Reader, elected <-chan struct{}) error {
+	err := registry.Register(&conditionCollector{reader: reader, elected: elected, desc: metric.Condition.Desc()})
 	if errors.As(err, &prometheus.AlreadyRegisteredError{}) {
 		return errors.New("the metrics of the conditions are registered already: one registry serves one manager")
 	}
@@ -35,6 +36,11 @@ func (c *conditionCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc
 
 // Collect implements [prometheus.Collector].
 func (c *conditionCollector) Collect(ch chan<- prometheus.Metric) {
+	select {
+	case <-c.elected:
+	default:
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	show := func(kind string, object metav1.Object, conditions []metav1.Condition) {

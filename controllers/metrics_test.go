@@ -38,8 +38,9 @@ func TestOperatorMetrics(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	registry := prometheus.NewRegistry()
-	b.must(RegisterMetrics(registry, b.admin))
-	if err := RegisterMetrics(registry, b.admin); err == nil {
+	elected := make(chan struct{})
+	b.must(RegisterMetrics(registry, b.admin, elected))
+	if err := RegisterMetrics(registry, b.admin, elected); err == nil {
 		t.Error("the metrics were registered twice")
 	}
 	startManager(b, &fakeAgents{admin: b.admin}, (&secretLists{}).wrap)
@@ -49,6 +50,10 @@ func TestOperatorMetrics(t *testing.T) {
 	b.apply(strings.ReplaceAll(it(), "it.example.com", "fr.example.com"))
 	b.eventually(v1alpha1.KindChildStore, "it", "Accepted=False/DuplicateURL")
 
+	if scrape := scrapeOf(t, registry); scrape != "" {
+		t.Errorf("an operator that is not elected shows\n%s", scrape)
+	}
+	close(elected)
 	scrape := scrapeOf(t, registry, metrics.Registry)
 	if dir := os.Getenv("STOCKSYNC_SCRAPES"); dir != "" {
 		b.must(os.WriteFile(filepath.Join(dir, "operator.prom"), []byte(scrape), 0o644))

@@ -149,6 +149,8 @@ func TestSomeNamespacesOnly(t *testing.T) {
 			t.Errorf("outside its namespaces the operator wrote %s", object)
 		}
 	}
+	requests.mu.Lock() // an Event may still be on its way
+	defer requests.mu.Unlock()
 	if len(requests.forbidden) > 0 {
 		t.Errorf("the operator asked for what it may not: %v", requests.forbidden)
 	}

@@ -169,7 +169,7 @@ func run(ctx context.Context, f flags, log logr.Logger) error {
 	}); err != nil {
 		return err
 	}
-	if err := controllers.RegisterMetrics(metrics.Registry, mgr.GetClient()); err != nil {
+	if err := controllers.RegisterMetrics(metrics.Registry, mgr.GetClient(), mgr.Elected()); err != nil {
 		return err
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {

@@ -1,0 +1,185 @@
+package controllers
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"stocksync.dev/stocksync/api/v1alpha1"
+	"stocksync.dev/stocksync/internal/agentapi"
+)
+
+// watchLog counts the watches an operator opens, and keeps what it writes besides its lease.
+type watchLog struct {
+	requestLog
+	watches atomic.Int32
+}
+
+func (l *watchLog) wrap(next http.RoundTripper) http.RoundTripper {
+	logged := l.requestLog.wrap(next)
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		if watch := r.URL.Query().Get("watch"); watch == "true" || watch == "1" {
+			l.watches.Add(1)
+		}
+		if strings.Contains(r.URL.Path, "/leases") {
+			return next.RoundTrip(r)
+		}
+		return logged.RoundTrip(r)
+	})
+}
+
+// writesOf are the writes since the last call without Events, which tell of the election.
+func (l *watchLog) writesOf() []string {
+	var writes []string
+	for _, w := range l.take() {
+		if !strings.Contains(w, "/events") {
+			writes = append(writes, w)
+		}
+	}
+	return writes
+}
+
+// countedAgents lets a test wait until agents were asked often enough.
+type countedAgents struct {
+	fakeAgents
+	mu    sync.Mutex
+	reads int
+}
+
+func (c *countedAgents) ReadStatus(ctx context.Context, target AgentTarget) (agentapi.Status, error) {
+	report, err := c.fakeAgents.ReadStatus(ctx, target)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reads++
+	return report, err
+}
+
+func (c *countedAgents) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reads
+}
+
+func (b *bench) until(what string, condition func() bool) {
+	b.Helper()
+	err := wait.PollUntilContextTimeout(b.Context(), 10*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
+		return condition(), nil
+	})
+	if err != nil {
+		b.Fatalf("never happened: %s", what)
+	}
+}
+
+// TestWarmStandby: of two operators one acts. The other holds everything in its cache, takes over when the first stops,
+// lists nothing anew, and changes no object but for the time of the last contact.
+func TestWarmStandby(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.apply(join(keysOf("hq"), keysOf("fr"), emea, fr))
+	run := func() (log *watchLog, agents *countedAgents, elected <-chan struct{}, stop func()) {
+		log, agents = &watchLog{}, &countedAgents{fakeAgents: fakeAgents{admin: b.admin}}
+		mgr, stop := runManager(b, managed{namespaces: []string{b.namespace}, user: operatorUser, groups: operatorGroups,
+			reader: agents, wrap: log.wrap, elect: true})
+		return log, agents, mgr.Elected(), stop
+	}
+	acting, _, elected, stop := run()
+	<-elected
+	b.eventually(v1alpha1.KindStockSyncTopology, "emea", "Ready=True/Ready")
+	b.eventually(v1alpha1.KindChildStore, "fr", "Ready=True/Ready")
+	standby, agents, elected, _ := run()
+	b.until("the standby watches all that the acting operator watches", func() bool {
+		return standby.watches.Load() >= acting.watches.Load()
+	})
+	select {
+	case <-elected:
+		t.Fatal("two operators act at a time")
+	default:
+	}
+	if writes := standby.writesOf(); len(writes) > 0 || agents.count() > 0 {
+		t.Errorf("the standby asked agents %d times and wrote %v", agents.count(), writes)
+	}
+
+	acting.take()
+	before, watches := b.versions(), standby.watches.Load()
+	began := time.Now()
+	stop()
+	select {
+	case <-elected:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the standby never took over")
+	}
+	t.Logf("the standby took over %v after the other was told to stop", time.Since(began).Round(time.Millisecond))
+	b.until("the new operator asks the agent", func() bool { return agents.count() >= 2 })
+	t.Logf("it had asked the agent twice after %v", time.Since(began).Round(time.Millisecond))
+	// It applies what it renders once, which changes nothing, and tells that the agent was heard.
+	if writes := acting.writesOf(); len(writes) > 0 {
+		t.Errorf("the operator that stopped still wrote %v", writes)
+	}
+	writes := standby.writesOf()
+	slices.Sort(writes)
+	if once := slices.Compact(slices.Clone(writes)); len(once) != len(writes) {
+		t.Errorf("taking over wrote something twice: %v", writes)
+	}
+	after := b.versions()
+	delete(before, "StockSyncTopology emea")
+	for object, version := range before {
+		if after[object] != version {
+			t.Errorf("taking over changed %s", object)
+		}
+	}
+	if now := standby.watches.Load(); now != watches {
+		t.Errorf("the cache was not warm: %d watches were opened after taking over", now-watches)
+	}
+
+	b.apply(join(keysOf("it"), it()))
+	b.eventually(v1alpha1.KindChildStore, "it", "Ready=True/Ready")
+	if writes := acting.writesOf(); len(writes) > 0 {
+		t.Errorf("the operator that stopped wrote %v", writes)
+	}
+}
+
+// TestStandbyIsConfigured: config/standby, also together with config/namespaces, is accepted by the API server and asks
+// for two operators that elect a leader.
+func TestStandbyIsConfigured(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	rendered := kustomize(t, []string{"config/default"}, []string{"config/standby", "config/namespaces"}, "")
+	found := 0
+	for manifest := range strings.SplitSeq(rendered, "\n---\n") {
+		var kind metav1.TypeMeta
+		b.must(yaml.Unmarshal([]byte(manifest), &kind))
+		switch kind.Kind {
+		case "Deployment":
+			deployment := &appsv1.Deployment{}
+			b.must(yaml.UnmarshalStrict([]byte(manifest), deployment))
+			args := deployment.Spec.Template.Spec.Containers[0].Args
+			if *deployment.Spec.Replicas != 2 || !slices.Contains(args, "--leader-elect") || !slices.Contains(args, "--namespaces=shops") {
+				t.Errorf("%d replicas with %v", *deployment.Spec.Replicas, args)
+			}
+			deployment.Namespace = b.namespace
+			b.must(b.admin.Create(t.Context(), deployment, client.DryRunAll))
+			found++
+		case "PodDisruptionBudget":
+			budget := &policyv1.PodDisruptionBudget{}
+			b.must(yaml.UnmarshalStrict([]byte(manifest), budget))
+			budget.Namespace = b.namespace
+			b.must(b.admin.Create(t.Context(), budget, client.DryRunAll))
+			found++
+		}
+	}
+	if found != 2 {
+		t.Errorf("%d of Deployment and PodDisruptionBudget in\n%s", found, rendered)
+	}
+}
