@@ -82,7 +82,7 @@ A topology without 'mode: Sync' is only observed: nothing is written to any stor
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(runCommand(version), statusCommand(), pingCommand(), reconcileCommand(), auditCommand(), runsCommand(),
-		conflictsCommand(), backlogCommand(), historyCommand(), eventsCommand(), breakerCommand(), forgetCommand(),
+		conflictsCommand(), backlogCommand(), historyCommand(), eventsCommand(), breakerCommand(), forgetCommand(), backupCommand(), restoreCommand(),
 		&cobra.Command{
 			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 			Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), version) },

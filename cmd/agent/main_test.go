@@ -105,6 +105,19 @@ func TestRunAndAsk(t *testing.T) {
 			t.Errorf("%q: %v %s", tc.args, err, got)
 		}
 	}
+	backup := filepath.Join(dir, "monday.db")
+	if out, err := command(t.Context(), "backup", backup, "--data", data); err != nil || !strings.Contains(out, "and is whole") {
+		t.Errorf("backup: %v %s", err, out)
+	}
+	if _, err := command(t.Context(), "backup", backup, "--data", data); err == nil || !strings.Contains(err.Error(), "name a new file") {
+		t.Errorf("a backup over another: %v", err)
+	}
+	if out, err := command(t.Context(), "backup", "-", "--data", data); err != nil || !strings.HasPrefix(out, "SQLite format 3") {
+		t.Errorf("a backup to standard output: %v", err)
+	}
+	if _, err := command(t.Context(), "restore", backup, "--data", data); err == nil || !strings.Contains(err.Error(), "--pending") {
+		t.Errorf("a restore beside the agent: %v", err)
+	}
 	info, err := os.Stat(filepath.Join(data, agentapi.SocketName))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the socket must be its owner's alone: %v %v", info, err)
@@ -124,6 +137,16 @@ func TestRunAndAsk(t *testing.T) {
 	}
 	if _, err := command(t.Context(), "status", "--data", data); err == nil || !strings.Contains(err.Error(), "no agent runs on") {
 		t.Errorf("after the end: %v", err)
+	}
+	out, err := command(t.Context(), "restore", backup, "--data", data)
+	if err != nil || !strings.Contains(out, "It is in place") || !strings.Contains(out, "agent conflicts") {
+		t.Errorf("restore: %v %s", err, out)
+	}
+	if kept, err := filepath.Glob(filepath.Join(data, "*.replaced-*Z")); err != nil || len(kept) != 1 {
+		t.Errorf("the replaced ledger: %v %v", kept, err)
+	}
+	if _, err := command(t.Context(), "restore", file, "--data", data); err == nil || !strings.Contains(err.Error(), "not a whole backup") {
+		t.Errorf("manifests as a backup: %v", err)
 	}
 }
 

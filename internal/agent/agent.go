@@ -82,6 +82,7 @@ type Agent struct {
 	log      logr.Logger
 	clock    engine.Clock
 	ledger   Ledger
+	original Ledger // ledger before its calls are counted
 	ledgerID string
 	engine   *engine.Engine
 	runs     runner // the engine
@@ -90,6 +91,8 @@ type Agent struct {
 	started  time.Time
 	removing sync.WaitGroup
 
+	// copying is held while the ledger is copied for a backup.
+	copying sync.Mutex
 	// applying is held while a configuration is put into use.
 	applying sync.Mutex
 
@@ -142,7 +145,7 @@ func New(ctx context.Context, o Options, l Ledger, clock engine.Clock) (*Agent, 
 	a := &Agent{o: o, log: o.Log, clock: clock, ledgerID: id, started: clock.Now(),
 		shops: map[string]*running{}, sinces: sinces{}, looking: clock.NewSignal(), heeding: clock.NewSignal()}
 	a.metrics = newMetrics(o.Version, &statusCollector{status: a.Status, exposure: l.Exposure, log: o.Log})
-	a.ledger = countingLedger{l, a.metrics}
+	a.ledger, a.original = countingLedger{l, a.metrics}, l
 	a.engine = engine.New(a.ledger, id, clock, o.Log.WithName("engine"))
 	a.engine.Observe(observer{a})
 	a.runs = a.engine
@@ -645,7 +648,15 @@ func Open(ctx context.Context, dataDir string) (*ledger.SQLite, error) {
 	if err := os.MkdirAll(dataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory (--data): %w", err)
 	}
-	return ledger.Open(ctx, filepath.Join(dataDir, LedgerName), ledger.Options{})
+	l, err := ledger.Open(ctx, filepath.Join(dataDir, LedgerName), ledger.Options{})
+	if err != nil {
+		return nil, err
+	}
+	// A copy that was being made when the agent was killed.
+	if err := os.Remove(filepath.Join(dataDir, backupName)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, errors.Join(fmt.Errorf("remove an unfinished backup: %w", err), l.Close())
+	}
+	return l, nil
 }
 
 // LedgerName is the ledger's file in the data directory.

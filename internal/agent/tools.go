@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +34,8 @@ const (
 	// readAll may read everything, and start what writes to no store.
 	readAll
 	writeAll
+	// local is the right of whoever may read the ledger's file anyway.
+	local
 )
 
 const (
@@ -42,6 +45,7 @@ const (
 	// how long one may ask to be held back.
 	answerWithin = time.Minute
 	forgetWithin = 15 * time.Minute
+	backupWithin = time.Hour
 	longestPoll  = 30 * time.Second
 	// Requests are answered at this rate per token; those without a right one share a lower one.
 	requestsPerSecond, requestsBurst = 20, 100
@@ -123,6 +127,7 @@ var tools = map[string]tool{
 	"POST " + agentapi.ForgetPath:                 {needs: writeAll, answer: forgetStore, within: forgetWithin},
 	"GET " + agentapi.BreakerPath:                 {needs: readAll, answer: readBreaker},
 	"POST " + agentapi.BreakerPath + "/approve":   {needs: writeAll, answer: approveTrip},
+	"GET " + agentapi.BackupPath:                  {needs: local, answer: backupLedger, within: backupWithin},
 }
 
 // toolsHandler serves all tools to callers by their right; stopping ends what waits.
@@ -135,7 +140,7 @@ func (a *Agent) toolsHandler(stopping context.Context, rightOf func(*http.Reques
 		})
 	}
 	limits := map[right]*rate.Limiter{nothing: rate.NewLimiter(refusalsPerSecond, refusalsBurst)}
-	for _, may := range []right{readStatus, readAll, writeAll} {
+	for _, may := range []right{readStatus, readAll, writeAll, local} {
 		limits[may] = rate.NewLimiter(requestsPerSecond, requestsBurst)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -177,7 +182,10 @@ const tokensTold = "`" + agentapi.TokenFile + "` reads the status, `" + agentapi
 	agentapi.WriteTokenFile + "` may do everything (each a file of the agent's private directory and a key of a Secret)"
 
 func denial(needs right) string {
-	if needs == writeAll {
+	switch needs {
+	case local:
+		return "this is given on the socket in the agent's data directory only: run `agent backup` where the agent runs"
+	case writeAll:
 		return "this needs the write token (`" + agentapi.WriteTokenFile + "`): it changes stores or the ledger"
 	}
 	return "this needs the read token (`" + agentapi.ReadTokenFile + "`) or the write token (`" + agentapi.WriteTokenFile + "`): this token reads the status only"
@@ -197,6 +205,12 @@ func (a *Agent) serve(w http.ResponseWriter, c call, t tool) {
 	ctx, cancel := context.WithTimeout(c.Context(), within)
 	defer cancel()
 	v, err := t.answer(ctx, c)
+	if file, ok := v.(*os.File); ok && err == nil {
+		w.Header().Set("Content-Type", "application/vnd.sqlite3")
+		http.ServeContent(w, c.Request, "", time.Time{}, file)
+		_ = file.Close()
+		return
+	}
 	if err == nil {
 		writeJSON(w, v)
 		return
@@ -558,6 +572,34 @@ func approveTrip(ctx context.Context, c call) (any, error) {
 	return agentapi.Closed{Count: n}, nil
 }
 
+// backupLedger answers a copy of the ledger: a file without a name, so that nothing stays when the agent is killed.
+func backupLedger(ctx context.Context, c call) (any, error) {
+	copier, ok := c.a.original.(interface {
+		Backup(ctx context.Context, path string) error
+	})
+	if !ok {
+		return nil, &problem{http.StatusNotImplemented, "this agent keeps its ledger in memory: there is nothing to back up"}
+	}
+	if !c.a.copying.TryLock() {
+		return nil, &problem{http.StatusConflict, "another backup is under way: wait for it"}
+	}
+	defer c.a.copying.Unlock()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer context.AfterFunc(c.stopping, func() { cancel(errors.New("the agent stops: ask again when it runs")) })()
+	path := filepath.Join(c.a.o.DataDir, backupName)
+	if err := copier.Backup(ctx, path); err != nil {
+		return nil, err
+	}
+	file, err := os.Open(path)
+	if err = errors.Join(err, os.Remove(path)); err != nil {
+		return nil, fmt.Errorf("open the copy of the ledger: %w", err)
+	}
+	return file, nil
+}
+
+// backupName is the copy's in the data directory while it is made.
+const backupName = "backup.tmp"
+
 // rows is a list that is never null in JSON.
 func rows[T any](found []T) []T {
 	if found == nil {
@@ -567,7 +609,7 @@ func rows[T any](found []T) []T {
 }
 
 // everything is the right of whoever may open the socket.
-func everything(*http.Request) right { return writeAll }
+func everything(*http.Request) right { return local }
 
 func listenSocket(path string) (net.Listener, error) {
 	// The ledger's lock is held, so a socket that lies there belongs to nobody.

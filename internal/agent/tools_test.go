@@ -61,6 +61,7 @@ func TestEveryRouteByToken(t *testing.T) {
 		route, path, body string
 		least             right
 	}{
+		{"GET /v1/backup", "", "", local},
 		{"GET /v1/status", "", "", readStatus},
 		{"GET /v1/runs", "", "", readAll},
 		{"POST /v1/runs", "", `{"kind":"Audit"}`, readAll},
@@ -99,8 +100,11 @@ func TestEveryRouteByToken(t *testing.T) {
 				}
 			case may < tc.least:
 				want := agentapi.WriteTokenFile
-				if tc.least == readAll {
+				switch tc.least {
+				case readAll:
 					want = agentapi.ReadTokenFile
+				case local:
+					want = "agent backup"
 				}
 				if status != 403 || !strings.Contains(text, "`"+want+"`") {
 					t.Errorf("%s with the right %d: %d %s", tc.route, may, status, text)

@@ -10,7 +10,7 @@ import "time"
 //	token            may
 //	[TokenFile]      read status: the operator's
 //	[ReadTokenFile]  every GET, audit, ping and dry run: nothing is written to any store
-//	[WriteTokenFile] everything
+//	[WriteTokenFile] everything but a backup, which only the socket gives
 const (
 	// RunsPath lists the recent runs (GET, [Run] list, newest first) and starts one (POST [RunRequest], answers
 	// [Run]). One run at a time: another is refused with 409, unless it carries the RequestID of one known.
@@ -40,6 +40,8 @@ const (
 	// BreakerPath reads the circuit breaker (GET, [Breaker] or null); BreakerPath/approve (POST [ApproveRequest])
 	// lets the held changes through.
 	BreakerPath = "/v1/breaker"
+	// BackupPath (GET, on the socket only) answers a consistent copy of the ledger, a SQLite file.
+	BackupPath = "/v1/backup"
 )
 
 // Tokens in [PrivateDir], beside [TokenFile].

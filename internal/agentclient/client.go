@@ -255,6 +255,47 @@ func (c *Client) Approve(ctx context.Context, tripID string) (agentapi.Closed, e
 	return post[agentapi.Closed](ctx, c, agentapi.BreakerPath+"/approve", agentapi.ApproveRequest{TripID: tripID})
 }
 
+// Backup writes a consistent copy of the ledger to w; the agent gives it on its socket only. progress is told how
+// much of it was received, in bytes; before the copy is made it is not called, and it may be nil.
+func (c *Client) Backup(ctx context.Context, w io.Writer, progress func(done, total int64)) error {
+	res, err := c.send(ctx, ctx, http.MethodGet, agentapi.BackupPath, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+		return &Error{Status: res.StatusCode, Text: sentence(res, text)}
+	}
+	out := &progressing{w: w, total: res.ContentLength, tell: progress}
+	if _, err := io.Copy(out, res.Body); out.err != nil {
+		return fmt.Errorf("write the backup: %w", out.err)
+	} else if err != nil {
+		return c.unreachable(ctx, fmt.Errorf("its answer was cut off: %w", err))
+	}
+	if out.done != res.ContentLength {
+		return errors.New("the agent answers in a form this version does not know: use the version of the running agent")
+	}
+	return nil
+}
+
+// progressing tells how much was written, and remembers why it could not be.
+type progressing struct {
+	w           io.Writer
+	done, total int64
+	tell        func(done, total int64)
+	err         error
+}
+
+func (p *progressing) Write(b []byte) (int, error) {
+	n, err := p.w.Write(b)
+	p.done, p.err = p.done+int64(n), err
+	if p.tell != nil {
+		p.tell(p.done, p.total)
+	}
+	return n, err
+}
+
 func runPath(id int64, below string) string {
 	return agentapi.RunsPath + "/" + strconv.FormatInt(id, 10) + below
 }
@@ -320,19 +361,9 @@ func ask[T any](ctx context.Context, c *Client, method, path string, body io.Rea
 		within, cancel = context.WithTimeout(ctx, requestTimeout)
 		defer cancel()
 	}
-	r, err := http.NewRequestWithContext(within, method, c.base+path, body)
+	res, err := c.send(ctx, within, method, path, body)
 	if err != nil {
-		return answer, errors.New("the agent's address makes no valid request")
-	}
-	if c.token != "" {
-		r.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	if method == http.MethodPost {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	res, err := c.http.Do(r)
-	if err != nil {
-		return answer, c.unreachable(ctx, err)
+		return answer, err
 	}
 	defer func() { _ = res.Body.Close() }()
 	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
@@ -348,6 +379,25 @@ func ask[T any](ctx context.Context, c *Client, method, path string, body io.Rea
 		return answer, errors.New("the agent answers in a form this version does not know: use the version of the running agent")
 	}
 	return answer, nil
+}
+
+// send asks within a limit; ctx is the caller's own, which explains why it was given up.
+func (c *Client) send(ctx, within context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(within, method, c.base+path, body)
+	if err != nil {
+		return nil, errors.New("the agent's address makes no valid request")
+	}
+	if c.token != "" {
+		r.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	res, err := c.http.Do(r)
+	if err != nil {
+		return nil, c.unreachable(ctx, err)
+	}
+	return res, nil
 }
 
 // sentence is what the agent says, or what is known of an answer that is not its own.

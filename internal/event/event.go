@@ -32,7 +32,8 @@ func (l Level) AtLeast(other Level) bool {
 
 // The kinds of lines that are about a store or the agent, beside those about a SKU in package stock.
 const (
-	Started stock.Kind = "AgentStarted"
+	Started        stock.Kind = "AgentStarted"
+	LedgerRestored stock.Kind = "LedgerRestored"
 
 	ConfigApplied stock.Kind = "ConfigApplied"
 	ConfigRefused stock.Kind = "ConfigRefused"
@@ -128,6 +129,8 @@ var ofSKUs = []Code{
 
 var ofStores = []Code{
 	{"AgentStarted", Started, false, Info, byAgent, "The agent began to run.", ""},
+	{"LedgerRestored", LedgerRestored, false, Warning, byPerson, "The ledger was put back from a backup. What it does not know of the time since is found again from the stores, as after a lost ledger.",
+		"Look at the conflicts that follow; `docs/operations.md` says what to expect."},
 	{"ConfigApplied", ConfigApplied, false, Info, byConfig, "A configuration was put into use.", ""},
 	{"ConfigRefused", ConfigRefused, false, Error, byConfig, "The newest configuration cannot be used, at least in part; what was in use stays in use.", "Mend what the line names. It is the same text as in the topology's status."},
 	{"StoreConfigRefused", StoreRefused, false, Error, byConfig, "The configuration of one store cannot be used; its last good one, if there is one, stays in use.", "The cause is a reason of the condition `Accepted`: docs/conditions.md says what to do about each."},

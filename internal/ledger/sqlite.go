@@ -63,7 +63,7 @@ var _ engine.Ledger = (*SQLite)(nil)
 
 // Open opens the ledger in a file, made if it is missing (readable by the owner alone), and brings its schema
 // up to date. Beside it SQLite keeps two files, -wal and -shm, and the ledger a third, .lock; they belong
-// together. Errors: [ErrInUse], [ErrNewerSchema], [ErrDamaged], [ErrDiskFull] and those of the file system.
+// together. A backup that [Stage] made ready takes the ledger's place first. Errors: [ErrInUse], [ErrNewerSchema], [ErrDamaged], [ErrDiskFull] and those of the file system.
 func Open(ctx context.Context, path string, o Options) (*SQLite, error) {
 	s, err := open(ctx, path, o)
 	if err != nil {
@@ -96,6 +96,9 @@ func open(ctx context.Context, path string, o Options) (_ *SQLite, err error) {
 			_ = s.release(len(s.readers))
 		}
 	}()
+	if err := adopt(path); err != nil {
+		return nil, fmt.Errorf("put the restored ledger in place: %w", err)
+	}
 	if err := private(path); err != nil {
 		return nil, err
 	}
