@@ -492,10 +492,10 @@ func (b *bench) kubectl(config string, arguments ...string) string {
 	return string(out)
 }
 
-func TestKubectl(t *testing.T) {
-	t.Parallel()
-	b := scheduled(t)
-	config := filepath.Join(t.TempDir(), "kubeconfig")
+// kubeconfig is the path of an administrator's, in the bench's namespace.
+func (b *bench) kubeconfig() string {
+	b.Helper()
+	config := filepath.Join(b.TempDir(), "kubeconfig")
 	b.must(clientcmd.WriteToFile(clientcmdapi.Config{
 		Clusters: map[string]*clientcmdapi.Cluster{"c": {Server: "https://" + strings.TrimPrefix(serverConfig.Host, "https://"), CertificateAuthorityData: serverConfig.CAData}},
 		AuthInfos: map[string]*clientcmdapi.AuthInfo{"u": {
@@ -503,6 +503,13 @@ func TestKubectl(t *testing.T) {
 		Contexts:       map[string]*clientcmdapi.Context{"c": {Cluster: "c", AuthInfo: "u", Namespace: b.namespace}},
 		CurrentContext: "c",
 	}, config))
+	return config
+}
+
+func TestKubectl(t *testing.T) {
+	t.Parallel()
+	b := scheduled(t)
+	config := b.kubeconfig()
 	b.kubectl(config, "wait", "--for=condition=InSync", "--timeout=20s", "sst/emea", "chs/fr")
 
 	b.kubectl(config, "annotate", "sst/emea", v1alpha1.AnnotationReconcileRequestedAt+"=42")
