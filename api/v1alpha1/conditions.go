@@ -109,6 +109,8 @@ const (
 	ReasonNameNotResolved = "NameNotResolved"
 	// ReasonUnreachable: no connection to the shop's address.
 	ReasonUnreachable = "Unreachable"
+	// ReasonLedgerError: the agent cannot read or write its own ledger, for example because the disk is full.
+	ReasonLedgerError = "LedgerError"
 	// ReasonTimeout: the shop did not answer in time.
 	ReasonTimeout = "Timeout"
 	// ReasonRateLimited: the shop or its host asks for fewer requests.

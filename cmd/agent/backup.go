@@ -23,22 +23,31 @@ const tellEvery = 3 * time.Second
 
 func backupCommand() *cobra.Command {
 	var data string
+	var check bool
 	cmd := &cobra.Command{
 		Use:   "backup FILE",
 		Short: "Write a consistent copy of the running agent's ledger to a file",
 		Long: `Write a consistent copy of the running agent's ledger to a new file, or to standard output where FILE is -.
-Work goes on meanwhile. The copy holds ids, SKUs, dates and units: no personal data and no credential.
+Work goes on meanwhile. The copy holds ids, SKUs, dates and units: no personal data and no key of a store. Keep it as
+a secret all the same: the secrets of webhooks are derived from the ledger's id in it.
 
 It is made in the data directory first, which must have room for it. 'agent restore' puts it back.`,
 		Example: `  agent backup ledger-monday.db --data ./data
-  kubectl exec emea-agent-0 -- /agent backup - >ledger-monday.db`,
+  kubectl exec emea-agent-0 -- /agent backup - >ledger-monday.db
+  agent backup --check ledger-monday.db`,
 		Args: arguments("the file to write, or - for standard output", 1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, said := agentclient.Socket(data), tell(cmd.ErrOrStderr())
-			if args[0] == "-" {
+			if args[0] == "-" && !check {
 				return c.Backup(cmd.Context(), cmd.OutOrStdout(), said)
 			}
-			info, err := backupTo(cmd.Context(), c, args[0], said)
+			var info ledger.Info
+			var err error
+			if check {
+				info, err = ledger.Inspect(cmd.Context(), args[0])
+			} else {
+				info, err = backupTo(cmd.Context(), c, args[0], said)
+			}
 			if err != nil {
 				return err
 			}
@@ -47,6 +56,7 @@ It is made in the data directory first, which must have room for it. 'agent rest
 		},
 	}
 	dataFlag(cmd, &data)
+	cmd.Flags().BoolVar(&check, "check", false, "take none: tell whether the backup in FILE is whole, and what it holds")
 	return cmd
 }
 
@@ -88,7 +98,7 @@ func backupTo(ctx context.Context, c *agentclient.Client, file string, said func
 
 func restoreCommand() *cobra.Command {
 	var data, idFile string
-	var pending bool
+	var pending, discard bool
 	cmd := &cobra.Command{
 		Use:   "restore FILE",
 		Short: "Put a backup in the place of the ledger",
@@ -96,15 +106,24 @@ func restoreCommand() *cobra.Command {
 directory; with --pending one may, and the backup takes the ledger's place when the agent starts the next time.
 
 The backup must be whole, of this ledger (the same id) and not of a newer version. The ledger it replaces is kept
-beside it, under a name with the date. What was killed in between leaves the old ledger or the new one.
+beside it, under a name with the date, until 'agent restore --discard-replaced' removes it. What was killed in
+between leaves the old ledger or the new one.
 
 A backup is older than the stores. So all it knows of stores is found again, as after a lost ledger: the master
 sets every shared stock, each child follows, and conflicts name the SKUs with orders so new that some store may
 not have heard of them. SKUs, history, conflicts and runs are those of the backup.`,
 		Example: `  agent restore ledger-monday.db --data ./data
   kubectl exec -i emea-agent-0 -- /agent restore --pending - <ledger-monday.db && kubectl delete pod emea-agent-0`,
-		Args: arguments("the backup, or - for standard input", 1, 1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if (len(args) == 1) == discard || len(args) > 1 || discard && (pending || idFile != "") {
+				return errors.New("must be given the backup, or - for standard input; or --discard-replaced alone")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if discard {
+				return discardReplaced(cmd.OutOrStdout(), data)
+			}
 			from := cmd.InOrStdin()
 			if args[0] != "-" {
 				f, err := os.Open(args[0])
@@ -126,24 +145,38 @@ not have heard of them. SKUs, history, conflicts and runs are those of the backu
 			if err != nil {
 				return err
 			}
-			out := cmd.OutOrStdout()
-			until := "with an empty history"
-			if !done.Info.Last.IsZero() {
-				until = "up to " + done.Info.Last.Format(time.RFC3339)
-			}
-			fmt.Fprintf(out, "The backup holds the ledger %s (schema %d, %d SKUs), %s.\n", done.Info.ID, done.Info.Schema, done.Info.Pools, until)
-			if pending {
-				fmt.Fprintln(out, "It takes the ledger's place when the agent starts the next time: restart it now. What the agent still writes is in the replaced ledger only.")
-			} else {
-				fmt.Fprintln(out, "It is in place. Start the agent.")
-			}
-			fmt.Fprintf(out, "A ledger that was there is kept as %s.\n", done.Replaced)
-			fmt.Fprintln(out, "The stores are newer than the backup: the master sets every shared stock anew. Look at `agent conflicts` afterwards.")
+			tellRestored(cmd.OutOrStdout(), done, pending)
 			return nil
 		},
 	}
 	dataFlag(cmd, &data)
 	cmd.Flags().StringVar(&idFile, "ledger-id-file", "", "`file` with the id the backup must have; otherwise that of the ledger in place")
 	cmd.Flags().BoolVar(&pending, "pending", false, "only make it ready: the agent puts it in place when it starts")
+	cmd.Flags().BoolVar(&discard, "discard-replaced", false, "remove the ledgers that restores have replaced, and restore nothing")
 	return cmd
+}
+
+func tellRestored(out io.Writer, done agent.Restored, pending bool) {
+	until := "with an empty history"
+	if !done.Info.Last.IsZero() {
+		until = "up to " + done.Info.Last.Format(time.RFC3339)
+	}
+	next := "It is in place. Start the agent."
+	if pending {
+		next = "It takes the ledger's place when the agent starts the next time: restart it now. What the agent still writes is in the replaced ledger only."
+	}
+	fmt.Fprintf(out, "The backup holds the ledger %s (schema %d, %d SKUs), %s.\n%s\n", done.Info.ID, done.Info.Schema, done.Info.Pools, until, next)
+	fmt.Fprintf(out, "A ledger that was there is kept as %s.\n", done.Replaced)
+	fmt.Fprintln(out, "The stores are newer than the backup: the master sets every shared stock anew. Look at `agent conflicts list` afterwards.")
+}
+
+func discardReplaced(out io.Writer, data string) error {
+	gone, err := ledger.Discard(filepath.Join(data, agent.LedgerName))
+	for _, name := range gone {
+		fmt.Fprintf(out, "%s is removed.\n", name)
+	}
+	if err == nil && len(gone) == 0 {
+		fmt.Fprintln(out, "There is no replaced ledger.")
+	}
+	return err
 }

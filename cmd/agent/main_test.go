@@ -109,6 +109,12 @@ func TestRunAndAsk(t *testing.T) {
 	if out, err := command(t.Context(), "backup", backup, "--data", data); err != nil || !strings.Contains(out, "and is whole") {
 		t.Errorf("backup: %v %s", err, out)
 	}
+	if out, err := command(t.Context(), "backup", "--check", backup); err != nil || !strings.Contains(out, "and is whole") {
+		t.Errorf("backup --check: %v %s", err, out)
+	}
+	if _, err := command(t.Context(), "backup", "--check", file); err == nil || !strings.Contains(err.Error(), "not a whole backup") {
+		t.Errorf("backup --check of manifests: %v", err)
+	}
 	if _, err := command(t.Context(), "backup", backup, "--data", data); err == nil || !strings.Contains(err.Error(), "name a new file") {
 		t.Errorf("a backup over another: %v", err)
 	}
@@ -147,6 +153,15 @@ func TestRunAndAsk(t *testing.T) {
 	}
 	if _, err := command(t.Context(), "restore", file, "--data", data); err == nil || !strings.Contains(err.Error(), "not a whole backup") {
 		t.Errorf("manifests as a backup: %v", err)
+	}
+	if out, err := command(t.Context(), "restore", "--discard-replaced", "--data", data); err != nil || !strings.Contains(out, "Z is removed") {
+		t.Errorf("discard: %v %s", err, out)
+	}
+	if out, err := command(t.Context(), "restore", "--discard-replaced", "--data", data); err != nil || !strings.Contains(out, "There is no replaced ledger") {
+		t.Errorf("discard again: %v %s", err, out)
+	}
+	if _, err := command(t.Context(), "restore", backup, "--discard-replaced", "--data", data); err == nil {
+		t.Error("a restore that discards was not refused")
 	}
 }
 

@@ -226,10 +226,16 @@ func take(ctx context.Context, from io.Reader, path string) error {
 	if err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = f.Close() })
-	_, err = io.Copy(f, from)
-	if !stop() {
-		return context.Cause(ctx)
+	// A terminal or a pipe that says nothing more cannot be interrupted, and must not keep a person waiting.
+	copied := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(f, from)
+		copied <- err
+	}()
+	select {
+	case err = <-copied:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
 	}
 	return errors.Join(err, f.Close())
 }
@@ -297,9 +303,31 @@ func adopt(path string) error {
 	return syncDir(path)
 }
 
+// replaced begins the end of the name of a ledger that gave way to a backup.
+const replaced = ".replaced-"
+
+// Discard removes the ledgers that gave way to backups, and returns their names. The ledger may be in use.
+func Discard(path string) (gone []string, err error) {
+	dir := filepath.Dir(path)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), filepath.Base(path)+replaced) {
+			continue
+		}
+		if err := removeFile(filepath.Join(dir, e.Name())); err != nil {
+			return gone, err
+		}
+		gone = append(gone, e.Name())
+	}
+	return gone, nil
+}
+
 // Replaced is the name under which a ledger is kept that gave way to a backup staged at a time.
 func Replaced(path string, at time.Time) string {
-	return path + ".replaced-" + at.UTC().Format("20060102T150405.000Z")
+	return path + replaced + at.UTC().Format("20060102T150405.000Z")
 }
 
 func removeFile(path string) error {

@@ -175,6 +175,15 @@ func TestRestoredLedger(t *testing.T) {
 	if info, err := Inspect(t.Context(), Replaced(path, restoredAt)); err != nil || info.Pools != 2 {
 		t.Errorf("the replaced ledger is %+v: %v", info, err)
 	}
+	if gone, err := Discard(path); err != nil || len(gone) == 0 {
+		t.Errorf("discarded %v: %v", gone, err)
+	}
+	if left, err := filepath.Glob(path + replaced + "*"); err != nil || len(left) > 0 {
+		t.Errorf("not discarded: %v %v", left, err)
+	}
+	if totals, err := s.Totals(t.Context()); err != nil || totals.Pools != 1 {
+		t.Errorf("the ledger in use after discarding is %+v: %v", totals, err)
+	}
 	names, err := filepath.Glob(filepath.Join(dir, "*"+incoming+".*"))
 	if err != nil || len(names) > 1 {
 		t.Errorf("left behind: %v %v", names, err)
@@ -244,6 +253,25 @@ func TestRestoreRefuses(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
+}
+
+// A person who gives up while the backup does not come is not kept waiting.
+func TestRestoreGivenUp(t *testing.T) {
+	t.Parallel()
+	silent, end := io.Pipe()
+	defer func() { _ = end.Close() }()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		_, _ = end.Write([]byte("SQLite"))
+		cancel()
+	}()
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	if _, err := Stage(ctx, silent, path, "", restoredAt); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	if left, err := filepath.Glob(path + incoming + ".db*"); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
 }
 
 var errCut = errors.New("cut off")
