@@ -19,7 +19,7 @@ import (
 	"stocksync.dev/stocksync/internal/stock"
 )
 
-// ErrNoBackup: the file is not a whole ledger.
+// ErrNoBackup says that a file is not a whole ledger.
 var ErrNoBackup = errors.New("this is not a whole backup of a ledger: use another one")
 
 // Backup writes a consistent copy of the ledger as it is at this moment to a file, which is made or replaced and
