@@ -7,10 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
-	"time"
 
 	"stocksync.dev/stocksync/internal/sim/katana"
+	"stocksync.dev/stocksync/internal/sim/woocommerce"
 )
 
 // katanaCommand is the first argument that asks for a Katana account instead of a store.
@@ -88,7 +87,7 @@ func runKatana(ctx context.Context, args []string, getenv func(string) string, o
 		scheme = "https"
 	}
 	options := katana.Options{
-		BaseURL: scheme + "://" + listener.Addr().String() + "/v1", Clock: clock{}, AdminToken: getenv(envAdmin), Log: log,
+		BaseURL: scheme + "://" + listener.Addr().String() + "/v1", Clock: woocommerce.SystemClock{}, AdminToken: getenv(envAdmin), Log: log,
 		Behaviour: katana.Behaviour{RateLimit: c.limit, PlainWebhooks: c.plainHooks},
 	}
 	if token := getenv(envToken); token != "" {
@@ -103,48 +102,8 @@ func runKatana(ctx context.Context, args []string, getenv func(string) string, o
 		}
 	}
 
-	server := &http.Server{Handler: account.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
-	served := make(chan error, 1)
-	go func() {
-		if c.cert != "" {
-			served <- server.ServeTLS(listener, c.cert, c.key)
-			return
-		}
-		served <- server.Serve(listener)
-	}()
-	hooks := make(chan struct{})
-	hooksCtx, stopHooks := context.WithCancel(ctx)
-	go func() { defer close(hooks); _ = account.Run(hooksCtx) }()
 	log.Info("open", "address", listener.Addr().String(), "api", options.BaseURL, "location", location, "products", c.products, "admin", options.AdminToken != "", "keys", len(options.Keys))
-
-	select {
-	case err = <-served:
-	case <-ctx.Done():
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		err = server.Shutdown(grace)
-		cancel()
-	}
-	stopHooks()
-	<-hooks
-	if errors.Is(err, http.ErrServerClosed) {
-		err = nil
-	}
+	err = serve(ctx, listener, c.cert, c.key, account.Handler(), account.Run)
 	log.Info("closed")
 	return err
-}
-
-// clock is the machine's.
-type clock struct{}
-
-func (clock) Now() time.Time { return time.Now() }
-
-func (clock) Sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

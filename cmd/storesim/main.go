@@ -159,20 +159,29 @@ func run(ctx context.Context, args []string, getenv func(string) string, out io.
 		return fmt.Errorf("cannot fill the shop: %w", err)
 	}
 
-	server := &http.Server{Handler: store.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	log.Info("open", "address", listener.Addr().String(), "homeURL", c.homeURL, "products", c.products, "admin", options.AdminToken != "", "keys", len(keys))
+	err = serve(ctx, listener, c.cert, c.key, store.Handler(), store.Run)
+	err = errors.Join(err, save(store, c.state))
+	log.Info("closed")
+	return err
+}
+
+// serve serves a simulator, over TLS where there is a certificate, and runs what it does by itself, until ctx is done.
+func serve(ctx context.Context, listener net.Listener, cert, key string, handler http.Handler, background func(context.Context) error) error {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 	served := make(chan error, 1)
 	go func() {
-		if c.cert != "" {
-			served <- server.ServeTLS(listener, c.cert, c.key)
+		if cert != "" {
+			served <- server.ServeTLS(listener, cert, key)
 			return
 		}
 		served <- server.Serve(listener)
 	}()
-	cron := make(chan struct{})
-	cronCtx, stopCron := context.WithCancel(ctx)
-	go func() { defer close(cron); _ = store.Run(cronCtx) }()
-	log.Info("open", "address", listener.Addr().String(), "homeURL", c.homeURL, "products", c.products, "admin", options.AdminToken != "", "keys", len(keys))
+	done := make(chan struct{})
+	backgroundCtx, stop := context.WithCancel(ctx)
+	go func() { defer close(done); _ = background(backgroundCtx) }()
 
+	var err error
 	select {
 	case err = <-served:
 	case <-ctx.Done():
@@ -180,13 +189,11 @@ func run(ctx context.Context, args []string, getenv func(string) string, out io.
 		err = server.Shutdown(grace)
 		cancel()
 	}
-	stopCron()
-	<-cron
+	stop()
+	<-done
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil
 	}
-	err = errors.Join(err, save(store, c.state))
-	log.Info("closed")
 	return err
 }
 

@@ -20,9 +20,9 @@ import (
 // MaxRetryAfter bounds what a peer may ask for.
 const MaxRetryAfter = time.Hour
 
-// Network sorts the error of a request that was not answered, with the reasons of Connected. Its text holds nothing of
-// the error's own, which may name URLs and, from shared certificates, other shops.
-func Network(ctx context.Context, err error) *engine.Fault {
+// Network sorts the error of a request that was not answered, with the reasons of Connected. peer is who was asked, as
+// a sentence names it: "the shop". The text holds nothing of the error's own, which may name URLs and, from shared certificates, other shops.
+func Network(ctx context.Context, peer string, err error) *engine.Fault {
 	unsent := func(reason, message string) *engine.Fault {
 		return &engine.Fault{Reason: reason, Message: message, Unsent: true}
 	}
@@ -38,25 +38,25 @@ func Network(ctx context.Context, err error) *engine.Fault {
 	)
 	switch {
 	case errors.As(err, &dns):
-		return unsent(v1alpha1.ReasonNameNotResolved, "the shop's host name has no address: check the URL and the cluster's DNS")
+		return unsent(v1alpha1.ReasonNameNotResolved, peer+"'s host name has no address: check the URL and the cluster's DNS")
 	case errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect"):
-		return unsent(v1alpha1.ReasonUnreachable, "no connection to the shop: it refuses or does not answer on its port; check the URL, firewalls and egress network policies")
+		return unsent(v1alpha1.ReasonUnreachable, "no connection to "+peer+": it refuses or does not answer on its port; check the URL, firewalls and egress network policies")
 	case errors.As(err, &authority):
-		return unsent(v1alpha1.ReasonUntrustedCertificate, "the shop's certificate is signed by an authority that is not trusted: for a private CA, name its PEM certificate in caBundleSecretKeyRef")
+		return unsent(v1alpha1.ReasonUntrustedCertificate, peer+"'s certificate is signed by an authority that is not trusted: for a private CA, name its PEM certificate in caBundleSecretKeyRef")
 	case errors.As(err, &name):
-		return unsent(v1alpha1.ReasonUntrustedCertificate, "the shop's certificate is for another host name: use the name it was made for in the URL, or replace it")
+		return unsent(v1alpha1.ReasonUntrustedCertificate, peer+"'s certificate is for another host name: use the name it was made for in the URL, or replace it")
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return unsent(v1alpha1.ReasonUntrustedCertificate, "the shop's certificate has expired or is not yet valid: renew it, or set the clock right")
+		return unsent(v1alpha1.ReasonUntrustedCertificate, peer+"'s certificate has expired or is not yet valid: renew it, or set the clock right")
 	case errors.As(err, &invalid), errors.As(err, &verify):
-		return unsent(v1alpha1.ReasonUntrustedCertificate, "the shop's certificate is not valid: replace it, or name its CA's PEM certificate in caBundleSecretKeyRef")
+		return unsent(v1alpha1.ReasonUntrustedCertificate, peer+"'s certificate is not valid: replace it, or name its CA's PEM certificate in caBundleSecretKeyRef")
 	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &record):
-		return unsent(v1alpha1.ReasonPlainHTTP, "the shop answers in plain HTTP on this port: give it TLS, or use the URL and port where it has it")
+		return unsent(v1alpha1.ReasonPlainHTTP, peer+" answers in plain HTTP on this port: give it TLS, or use the URL and port where it has it")
 	case errors.Is(context.Cause(ctx), context.Canceled):
 		return &engine.Fault{Reason: v1alpha1.ReasonTimeout, Message: "the request was given up because the agent stops or was configured anew"}
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return &engine.Fault{Reason: v1alpha1.ReasonTimeout, Message: "the shop did not answer in time"}
+		return &engine.Fault{Reason: v1alpha1.ReasonTimeout, Message: peer + " did not answer in time"}
 	}
-	return &engine.Fault{Reason: v1alpha1.ReasonUnreachable, Message: "the connection to the shop was cut before its answer was complete"}
+	return &engine.Fault{Reason: v1alpha1.ReasonUnreachable, Message: "the connection to " + peer + " was cut before its answer was complete"}
 }
 
 // RetryAfter reads the header of that name in both its forms, 0 without one and an hour at most, so that a wrong header

@@ -8,7 +8,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -21,11 +20,15 @@ import (
 	"github.com/go-logr/logr"
 
 	"stocksync.dev/stocksync/api/v1alpha1"
+	"stocksync.dev/stocksync/internal/driver/httpfault"
 	"stocksync.dev/stocksync/internal/engine"
 	"stocksync.dev/stocksync/internal/stock"
 )
 
 const (
+	// peer is how errors name who was asked.
+	peer = "Katana"
+
 	// DefaultURL is where Katana's API is.
 	DefaultURL = "https://api.katanamrp.com/v1"
 	// DefaultTimeout is how long a request may take, its wait for a turn apart.
@@ -234,7 +237,7 @@ func (c *Client) send(ctx context.Context, r request, body []byte) (answer, erro
 	res, err := c.http.RoundTrip(req)
 	if err != nil {
 		c.budget.learn(0, nil, time.Time{})
-		f := networkFault(ctx, err)
+		f := httpfault.Network(ctx, peer, err)
 		c.log.V(1).Info("no answer", "method", r.method, "path", r.path, "reason", f.Reason)
 		return a, f
 	}
@@ -250,7 +253,7 @@ func (c *Client) send(ctx context.Context, r request, body []byte) (answer, erro
 	c.budget.learn(a.status, a.header, date)
 	c.log.V(1).Info("answer", "method", r.method, "path", r.path, "status", a.status, "bytes", len(a.body), "milliseconds", now.Sub(sent).Milliseconds())
 	if err != nil {
-		f := networkFault(ctx, err)
+		f := httpfault.Network(ctx, peer, err)
 		f.Unsent = false
 		return a, f
 	}
@@ -266,38 +269,6 @@ func (c *Client) send(ctx context.Context, r request, body []byte) (answer, erro
 // unexpected is a fault about an answer that cannot be used.
 func unexpected(message string) *engine.Fault {
 	return &engine.Fault{Reason: v1alpha1.ReasonUnexpectedContent, Message: message}
-}
-
-// networkFault sorts the error of a request that was not answered. Its text holds nothing of the error's own.
-func networkFault(ctx context.Context, err error) *engine.Fault {
-	unsent := func(reason, message string) *engine.Fault {
-		return &engine.Fault{Reason: reason, Message: message, Unsent: true}
-	}
-	var (
-		dns       *net.DNSError
-		op        *net.OpError
-		authority x509.UnknownAuthorityError
-		verify    *tls.CertificateVerificationError
-		record    tls.RecordHeaderError
-		timeout   net.Error
-	)
-	switch {
-	case errors.As(err, &dns):
-		return unsent(v1alpha1.ReasonNameNotResolved, "the host name of Katana's API has no address: check the URL and the cluster's DNS")
-	case errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect"):
-		return unsent(v1alpha1.ReasonUnreachable, "no connection to Katana's API: check the URL, firewalls and egress network policies")
-	case errors.As(err, &authority):
-		return unsent(v1alpha1.ReasonUntrustedCertificate, "the certificate of Katana's API is signed by an authority that is not trusted: a proxy in between may need its CA in caBundleSecretKeyRef")
-	case errors.As(err, &verify):
-		return unsent(v1alpha1.ReasonUntrustedCertificate, "the certificate of Katana's API is not valid for its name and this time: check the URL and the clock")
-	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &record):
-		return unsent(v1alpha1.ReasonPlainHTTP, "plain HTTP answers at the API's URL: use the URL and port that speak TLS")
-	case errors.Is(context.Cause(ctx), context.Canceled):
-		return &engine.Fault{Reason: v1alpha1.ReasonTimeout, Message: "the request was given up because the agent stops or was configured anew"}
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return &engine.Fault{Reason: v1alpha1.ReasonTimeout, Message: "Katana did not answer in time"}
-	}
-	return &engine.Fault{Reason: v1alpha1.ReasonUnreachable, Message: "the connection to Katana was cut before its answer was complete"}
 }
 
 // problem is an error of Katana's, below "error" or bare: its pages show both.

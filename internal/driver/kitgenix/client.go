@@ -194,12 +194,12 @@ func (c *Client) send(ctx context.Context, timeout time.Duration, route, secret 
 	// The transport itself follows no redirect, so no body is ever sent anywhere else.
 	res, err := c.o.HTTP.RoundTrip(r)
 	if err != nil {
-		return nil, httpfault.Network(ctx, err)
+		return nil, httpfault.Network(ctx, "the shop", err)
 	}
 	defer res.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	if err != nil {
-		return nil, httpfault.Network(ctx, err)
+		return nil, httpfault.Network(ctx, "the shop", err)
 	}
 	c.o.Log.V(1).Info("answer", "route", route[len(Root)+1:], "status", res.StatusCode, "bytes", len(answer), "milliseconds", c.o.Now().Sub(began).Milliseconds())
 	return answer, classify(res, answer)

@@ -262,7 +262,7 @@ func (c *Client) exchange(ctx context.Context, r request) (answer, error) {
 	// The transport itself follows no redirect: the key must not travel to where a redirect points.
 	resp, err := c.http.RoundTrip(req)
 	if err != nil {
-		f := httpfault.Network(ctx, err)
+		f := httpfault.Network(ctx, "the shop", err)
 		c.log.V(1).Info("no answer", "method", r.method, "path", r.path, "reason", f.Reason)
 		return answer{}, f
 	}
@@ -272,7 +272,7 @@ func (c *Client) exchange(ctx context.Context, r request) (answer, error) {
 	c.log.V(1).Info("answer", "method", r.method, "path", r.path, "status", a.status,
 		"bytes", len(a.body), "milliseconds", c.now().Sub(sent).Milliseconds())
 	if err != nil {
-		f := httpfault.Network(ctx, err)
+		f := httpfault.Network(ctx, "the shop", err)
 		f.Unsent = false
 		return answer{}, f
 	}
