@@ -1,5 +1,5 @@
-// Package httpfault sorts what can go wrong between the agent and any peer that speaks HTTP, in the reasons and words of
-// the condition Connected.
+// Package httpfault is what all clients of peers that speak HTTP share: how their requests are carried, and what can go
+// wrong between agent and peer, in the reasons and words of the condition Connected.
 package httpfault
 
 import (
@@ -19,6 +19,29 @@ import (
 
 // MaxRetryAfter bounds what a peer may ask for.
 const MaxRetryAfter = time.Hour
+
+// Transport makes what carries a client's requests: it trusts the PEM certificates of a bundle instead of the system's
+// where there is one, follows no redirects, and keeps idle connections to a host for a minute, so many at most. The error
+// says what a bundle must hold.
+func Transport(caBundle []byte, idle int) (*http.Transport, error) {
+	var roots *x509.CertPool
+	if len(caBundle) > 0 {
+		roots = x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(caBundle) {
+			return nil, errors.New("the CA bundle holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)")
+		}
+	}
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    10 * time.Second,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConnsPerHost:    idle,
+		IdleConnTimeout:        time.Minute,
+		MaxResponseHeaderBytes: 64 << 10,
+	}, nil
+}
 
 // Network sorts the error of a request that was not answered, with the reasons of Connected. peer is who was asked, as
 // a sentence names it: "the shop". The text holds nothing of the error's own, which may name URLs and, from shared certificates, other shops.

@@ -5,12 +5,9 @@ package katana
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -123,23 +120,11 @@ func New(o Options) (*Client, error) {
 		c.timeout = DefaultTimeout
 	}
 	if c.http == nil {
-		var roots *x509.CertPool
-		if len(o.CABundle) > 0 {
-			roots = x509.NewCertPool()
-			if !roots.AppendCertsFromPEM(o.CABundle) {
-				return invalid("the CA bundle holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)")
-			}
+		transport, err := httpfault.Transport(o.CABundle, 2)
+		if err != nil {
+			return invalid(err.Error())
 		}
-		c.http = &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
-			DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-			TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-			TLSHandshakeTimeout:    10 * time.Second,
-			ForceAttemptHTTP2:      true,
-			MaxIdleConnsPerHost:    2,
-			IdleConnTimeout:        time.Minute,
-			MaxResponseHeaderBytes: 64 << 10,
-		}
+		c.http = transport
 	}
 	return c, nil
 }

@@ -6,13 +6,10 @@ package woocommerce
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -129,23 +126,11 @@ func New(o Options) (*Client, error) {
 	c.reads.least, c.writes.least = minPage, 1
 	c.limit = maxBody
 	if c.http == nil {
-		var roots *x509.CertPool
-		if len(o.CABundle) > 0 {
-			roots = x509.NewCertPool()
-			if !roots.AppendCertsFromPEM(o.CABundle) {
-				return invalid("the CA bundle holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)")
-			}
+		transport, err := httpfault.Transport(o.CABundle, 4)
+		if err != nil {
+			return invalid("%v", err)
 		}
-		c.http = &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
-			DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-			TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-			TLSHandshakeTimeout:    10 * time.Second,
-			ForceAttemptHTTP2:      true,
-			MaxIdleConnsPerHost:    4,
-			IdleConnTimeout:        time.Minute,
-			MaxResponseHeaderBytes: 64 << 10,
-		}
+		c.http = transport
 	}
 	return c, nil
 }
