@@ -17,6 +17,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"stocksync.dev/stocksync/api/v1alpha1"
+	"stocksync.dev/stocksync/internal/agentapi"
 	"stocksync.dev/stocksync/internal/driver/httpfault"
 	"stocksync.dev/stocksync/internal/engine"
 	"stocksync.dev/stocksync/internal/stock"
@@ -73,6 +74,7 @@ type Client struct {
 	userAgent string
 	timeout   time.Duration
 	log       logr.Logger
+	observe   func(write bool, took time.Duration, err error)
 	// limit bounds what is read of an answer; maxBody but in tests.
 	limit int64
 
@@ -112,6 +114,7 @@ func New(o Options) (*Client, error) {
 	case o.Clock == nil || o.Budgets == nil:
 		return invalid("a clock and the agent's request budgets must be given")
 	}
+	c.Observe(func(bool, time.Duration, error) {})
 	c.budget = o.Budgets.For(o.URL, c.token)
 	if c.userAgent == "" {
 		c.userAgent = "StockSync"
@@ -136,6 +139,10 @@ func (c *Client) Close() {
 	}
 }
 
+// Observe has fn told of every request: whether it writes, how long it took to its end, its wait for a turn apart, and
+// the [*engine.Fault] it ended with. It must be called before the first request.
+func (c *Client) Observe(fn func(write bool, took time.Duration, err error)) { c.observe = fn }
+
 // Capabilities implements [engine.Source].
 func (c *Client) Capabilities() engine.SourceCapabilities {
 	return engine.SourceCapabilities{
@@ -146,6 +153,37 @@ func (c *Client) Capabilities() engine.SourceCapabilities {
 
 // Budget implements [engine.Source].
 func (c *Client) Budget() engine.SourceBudget { return c.budget.state() }
+
+// Probe tests the connection step by step: that the API is there, takes the key, and lets it read items and orders. It
+// writes nothing, and ends with the first check that fails.
+func (c *Client) Probe(ctx context.Context) []agentapi.PingCheck {
+	c.Close() // idle connections would hide that name or certificate are wrong
+	p := httpfault.Probe{Now: c.clock.Now}
+	f, took := p.Ask(func() error { return c.Health(ctx) })
+	refused := f != nil && f.Reason == v1alpha1.ReasonAuthenticationFailed
+	switch {
+	case refused:
+		p.Reached(nil, took)
+		p.Add(agentapi.CheckAuthentication, f, 0)
+		return p.Checks
+	case !p.Reached(f, took):
+		return p.Checks
+	}
+	p.Add(agentapi.CheckAuthentication, nil, 0)
+	for _, q := range []struct{ check, path string }{{agentapi.CheckReadProducts, "variants"}, {agentapi.CheckReadOrders, "sales_orders"}} {
+		f, took := p.Ask(func() error {
+			a, err := c.get(ctx, q.path, url.Values{"limit": {"1"}})
+			if err == nil {
+				_, err = decodeList[struct{}](a)
+			}
+			return err
+		})
+		if p.Add(q.check, f, took); f != nil {
+			break
+		}
+	}
+	return p.Checks
+}
 
 // Health implements [engine.Source].
 func (c *Client) Health(ctx context.Context) error {
@@ -193,7 +231,9 @@ func (c *Client) do(ctx context.Context, r request) (answer, error) {
 		if err := c.budget.take(ctx); err != nil {
 			return answer{}, err
 		}
+		began := c.clock.Now()
 		a, err := c.send(ctx, r, body)
+		c.observe(r.method != http.MethodGet, c.clock.Now().Sub(began), err)
 		if a.status != http.StatusTooManyRequests || try == throttled {
 			return a, err
 		}

@@ -10,6 +10,7 @@ import (
 
 	"stocksync.dev/stocksync/api/v1alpha1"
 	"stocksync.dev/stocksync/internal/agentapi"
+	"stocksync.dev/stocksync/internal/driver/httpfault"
 	"stocksync.dev/stocksync/internal/engine"
 )
 
@@ -21,81 +22,36 @@ type Versions struct{ WooCommerce, WordPress string }
 // for with a batch that is empty.
 func (c *Client) Probe(ctx context.Context) []agentapi.PingCheck {
 	c.Close() // idle connections would hide that name or certificate are wrong
-	p := probe{c: c}
-	if !p.reached(p.ask(func() error { return c.index(ctx) })) {
-		return p.checks
+	p := httpfault.Probe{Now: c.now}
+	if !p.Reached(p.Ask(func() error { return c.index(ctx) })) {
+		return p.Checks
 	}
-	products, took := p.ask(func() error { return c.readOne(ctx, "products") })
+	products, took := p.Ask(func() error { return c.readOne(ctx, "products") })
 	if products != nil && products.Reason == v1alpha1.ReasonAuthenticationFailed {
-		p.add(agentapi.CheckAuthentication, products, took)
-		return p.checks
+		p.Add(agentapi.CheckAuthentication, products, took)
+		return p.Checks
 	}
-	p.add(agentapi.CheckAuthentication, nil, 0)
-	p.add(agentapi.CheckReadProducts, products, took)
-	orders, took := p.ask(func() error {
+	p.Add(agentapi.CheckAuthentication, nil, 0)
+	p.Add(agentapi.CheckReadProducts, products, took)
+	orders, took := p.Ask(func() error {
 		if err := c.readOne(ctx, "orders"); err != nil {
 			return c.ordersFault(ctx, err)
 		}
 		return nil
 	})
-	p.add(agentapi.CheckReadOrders, orders, took)
-	write, took := p.ask(func() error {
+	p.Add(agentapi.CheckReadOrders, orders, took)
+	write, took := p.Ask(func() error {
 		_, err := c.do(ctx, request{method: http.MethodPost, path: "products/batch", body: batch{Update: []update{}}})
 		return err
 	})
-	p.add(agentapi.CheckWrite, write, took)
+	p.Add(agentapi.CheckWrite, write, took)
 	var clock *engine.Fault
 	if skew := c.Skew().Abs(); skew > MaxSkew {
 		clock = &engine.Fault{Reason: v1alpha1.ReasonClockSkew,
 			Message: fmt.Sprintf("the clocks of shop and agent differ by about %s: set the shop's server to network time (NTP)", skew.Round(time.Second))}
 	}
-	p.add(agentapi.CheckClock, clock, 0)
-	return p.checks
-}
-
-// probe collects the checks of a connection.
-type probe struct {
-	c      *Client
-	checks []agentapi.PingCheck
-}
-
-// ask sends a question and tells how it went and how long it took.
-func (p *probe) ask(question func() error) (*engine.Fault, time.Duration) {
-	began := p.c.now()
-	err := question()
-	took := p.c.now().Sub(began)
-	if f, ok := errors.AsType[*engine.Fault](err); ok || err == nil {
-		return f, took
-	}
-	return unexpected("the request could not be made"), took
-}
-
-func (p *probe) add(name string, f *engine.Fault, took time.Duration) {
-	c := agentapi.PingCheck{Name: name, OK: f == nil, Milliseconds: took.Milliseconds()}
-	if f != nil {
-		c.Reason, c.Message = f.Reason, f.Message
-	}
-	p.checks = append(p.checks, c)
-}
-
-// reached takes in how the first request went, and tells from its fault how far it came.
-func (p *probe) reached(f *engine.Fault, took time.Duration) bool {
-	steps := []string{agentapi.CheckDNS, agentapi.CheckTCP, agentapi.CheckTLS, agentapi.CheckRESTAPI}
-	last := len(steps) - 1
-	switch {
-	case f == nil:
-	case f.Reason == v1alpha1.ReasonNameNotResolved:
-		last = 0
-	case f.Reason == v1alpha1.ReasonUnreachable:
-		last = 1
-	case f.Reason == v1alpha1.ReasonUntrustedCertificate, f.Reason == v1alpha1.ReasonPlainHTTP && f.Unsent:
-		last = 2
-	}
-	for _, name := range steps[:last] {
-		p.add(name, nil, 0)
-	}
-	p.add(steps[last], f, took)
-	return f == nil
+	p.Add(agentapi.CheckClock, clock, 0)
+	return p.Checks
 }
 
 // index asks, without a key, whether WooCommerce's REST API is there.
