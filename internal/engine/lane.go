@@ -28,7 +28,7 @@ const (
 	orderOverlap   = time.Minute
 	productOverlap = 10 * time.Second
 	rescanEvery    = time.Hour
-	// rescanAfter is the least time between two scans of a child, however often the master lists something new.
+	// rescanAfter is the least time between two scans, however often the master lists something new.
 	rescanAfter  = 5 * time.Minute
 	pendingEvery = 30 * time.Second
 	firstBackoff = time.Second
@@ -87,6 +87,9 @@ type catalogueScan struct {
 	foreign string
 	// listings is what the engine had counted when the scan began.
 	listings int
+	// again asks for another scan: since this one began the shop turned out to be restored from a backup, and what
+	// it put back carries the dates of the backup, which no poll finds.
+	again bool
 	// seen are the pools of the items met since the scan began.
 	seen bits
 }
@@ -232,22 +235,21 @@ func (l *lane) step(ctx context.Context, st Store) (time.Time, error) {
 }
 
 // scanAt is when the next scan may begin. A child can bind only what the master has listed, so it waits for the
-// master's first scan, and looks again when the master lists something new.
+// master's first scan, and looks again when the master lists something new. A restored shop is looked at anew.
 func (l *lane) scanAt(st Store, now time.Time) time.Time {
-	if st.Policy.Master {
-		return l.catalogue.next
-	}
-	l.e.mu.Lock()
-	defer l.e.mu.Unlock()
-	for _, other := range l.e.lanes {
-		if other.store.Policy.Master && !other.state.Scanned {
-			return now.Add(idle)
+	again := l.catalogue.again
+	if !st.Policy.Master {
+		l.e.mu.Lock()
+		defer l.e.mu.Unlock()
+		for _, other := range l.e.lanes {
+			if other.store.Policy.Master && !other.state.Scanned {
+				return now.Add(idle)
+			}
 		}
+		again = again || l.e.listings != l.catalogue.listings
 	}
-	if l.e.listings != l.catalogue.listings {
-		if soon := l.catalogue.began.Add(rescanAfter); soon.Before(l.catalogue.next) {
-			return soon
-		}
+	if again {
+		return earlier(l.catalogue.next, l.catalogue.began.Add(rescanAfter))
 	}
 	return l.catalogue.next
 }

@@ -20,6 +20,8 @@ type effects struct {
 	changed bool
 	ignored bool
 	listed  bool
+	// restored: something here was judged to be from a backup.
+	restored bool
 }
 
 func newEffects() *effects {
@@ -81,6 +83,7 @@ func (l *lane) apply(out *effects) {
 	if out.ignored {
 		l.note(func(s *StoreState) { s.RelativeUnsupported = true })
 	}
+	l.catalogue.again = l.catalogue.again || out.restored
 	switch {
 	case out.listed && l.catalogue.active:
 		l.listed = true // told once, when the scan ends
@@ -431,6 +434,7 @@ func (t *turn) save(pool stock.Pool, p stock.Placement, entries []stock.Entry) e
 		if err := t.tx.Append(e); err != nil {
 			return err
 		}
+		t.out.restored = t.out.restored || e.Kind == stock.RestoredShop
 	}
 	t.out.changed = t.out.changed || len(entries) > 0
 	was, err := t.tx.Pool(pool.ID)

@@ -317,6 +317,9 @@ func (t *turn) line(o Order, ol OrderLine, known map[int64]stock.Line, horizon t
 		return err
 	}
 	entries := stock.Order(&pool, &p, delta, t.st.Policy, fmt.Sprintf("order %d", o.ID))
+	if ok && delta < 0 && !o.Modified.After(was.Modified) {
+		entries = append(entries, stock.Unmodified(p, delta, o.ID))
+	}
 	return t.save(pool, p, entries)
 }
 

@@ -108,6 +108,15 @@ func Order(pool *Pool, p *Placement, delta int64, pol Policy, evidence string) [
 	return p.moved(Ordered, p.recount(pool, pol), evidence)
 }
 
+// Unmodified is the row about an order that gave units back though its date did not move: it did so within the second
+// it was last known, or the shop was restored from a backup made while the order was being placed. Nobody can know.
+func Unmodified(p Placement, delta, order int64) Entry {
+	e := p.entry(RestoredShop, delta, fmt.Sprintf("order %d holds %d units less and was not modified since: they were given back within that second, "+
+		"or the shop was restored from a backup made before the order took them; they count as given back", order, -delta))
+	e.Conflict = true
+	return e
+}
+
 // MayPush tells whether a push may be sent: there is something to do, and nothing is being judged.
 func MayPush(pool Pool, p Placement) bool {
 	return p.Todo != 0 && p.Enrolled && p.Blocked == "" && !p.Undecided && !p.Restored && pool.Set && pool.Stopped == ""
