@@ -94,7 +94,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	flags.Usage = func() {
 		_, _ = io.WriteString(out, help)
 		flags.PrintDefaults()
-		_, _ = io.WriteString(out, "\n"+woocommerce.AdminHelp)
+		_, _ = io.WriteString(out, "\n"+woocommerce.AdminHelp+pluginHelp)
 	}
 	if err := flags.Parse(args); err != nil {
 		return c, err
@@ -160,7 +160,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, out io.
 	}
 
 	log.Info("open", "address", listener.Addr().String(), "homeURL", c.homeURL, "products", c.products, "admin", options.AdminToken != "", "keys", len(keys))
-	err = serve(ctx, listener, c.cert, c.key, store.Handler(), store.Run)
+	plugin := &pluginAdmin{store: store, token: options.AdminToken}
+	defer plugin.Close()
+	err = serve(ctx, listener, c.cert, c.key, plugin.over(store.Handler()), store.Run)
 	err = errors.Join(err, save(store, c.state))
 	log.Info("closed")
 	return err

@@ -78,6 +78,14 @@ func TestServe(t *testing.T) {
 	if page := call("GET", "/shop", ""); !strings.Contains(page, "21 in stock") {
 		t.Error("the shop page does not show the stock")
 	}
+	const token = "Bearer admin-secret"
+	call("PUT", "/__sim/plugin", `{"generation":2,"id":"a","name":"Test","master":true,"peers":[{"id":"b","url":"http://127.0.0.1:1","secret":"peer-secret"}]}`, "Authorization", token)
+	if got := call("GET", "/wp-json/kitgenix-stock-sync/v1", ""); !strings.Contains(got, `kitgenix-stock-sync\/v1`) {
+		t.Errorf("the plugin's namespace: %s", got)
+	}
+	if got := call("DELETE", "/__sim/plugin", "", "Authorization", token); !strings.Contains(got, `"active":false`) {
+		t.Errorf("deactivated: %s", got)
+	}
 	cancel()
 	if err := <-done; err != nil {
 		t.Errorf("stopped with %v", err)

@@ -48,11 +48,18 @@ type Plugin interface {
 	Changed(ctx context.Context, c Change)
 }
 
-// Install adds a plugin to the shop. Call it before the shop is used.
+// Install adds a plugin to the shop.
 func (s *Store) Install(p Plugin) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.plugins = append(s.plugins, p)
+	s.plugins = append(slices.Clone(s.plugins), p)
+}
+
+// Uninstall takes a plugin out of the shop; what it wrote stays.
+func (s *Store) Uninstall(p Plugin) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.plugins = slices.DeleteFunc(slices.Clone(s.plugins), func(o Plugin) bool { return o == p })
 }
 
 // happened tells the plugins. No lock may be held.
