@@ -43,7 +43,10 @@ type ChildStoreList struct {
 
 // ChildStoreSpec is what the user wants of a child store.
 // +kubebuilder:validation:XValidation:rule="has(self.storeID) == has(oldSelf.storeID) && (!has(self.storeID) || self.storeID == oldSelf.storeID)",message="`storeID` must stay as it was created, whether set or omitted; delete the ChildStore and make it again to change it"
-// +kubebuilder:validation:XValidation:rule="has(self.woocommerce)",message="a way to reach the store must be given: `woocommerce`"
+// +kubebuilder:validation:XValidation:rule="has(self.woocommerce) || has(self.kitgenix)",message="a way to reach the store must be given: `woocommerce`, `kitgenix` or both"
+// +kubebuilder:validation:XValidation:rule="!has(self.checkoutValidation) || has(self.kitgenix)",message="`checkoutValidation` must be omitted without `kitgenix`: only the plugin asks at checkout"
+// +kubebuilder:validation:XValidation:rule="!has(self.katana) || has(self.woocommerce) && !has(self.kitgenix)",message="with `katana`, `woocommerce` must be given and `kitgenix` omitted: Katana's numbers are written by the REST API"
+// +kubebuilder:validation:XValidation:rule="!has(self.katana) || !has(self.editPolicy)",message="`editPolicy` must be omitted with `katana`: a quantity typed in a shop never changes Katana's stock; see `katana.drift`"
 type ChildStoreSpec struct {
 	// topologyRef names the StockSyncTopology, in the same namespace, that this
 	// store follows. It cannot be changed.
@@ -77,6 +80,21 @@ type ChildStoreSpec struct {
 	// woocommerce reaches the store by its REST API.
 	// +optional
 	WooCommerce *WooCommerce `json:"woocommerce,omitempty"`
+	// kitgenix reaches the store by the plugin "Kitgenix Stock Sync for WooCommerce",
+	// whose master this topology is. Alone it is the only way in, and quantities are
+	// written whole; beside `woocommerce` the REST API reads and writes, the plugin's
+	// events tell at once what changed, and its question at checkout is answered. When
+	// omitted the plugin is not spoken to.
+	// +optional
+	Kitgenix *Kitgenix `json:"kitgenix,omitempty"`
+	// checkoutValidation says what the plugin is answered at checkout. When omitted
+	// the limits of its fields hold.
+	// +optional
+	CheckoutValidation *CheckoutValidation `json:"checkoutValidation,omitempty"`
+	// katana says how this shop's numbers are made from what Katana knows. It must be
+	// given when the topology's master is `katana`, and omitted otherwise.
+	// +optional
+	Katana *ChildKatana `json:"katana,omitempty"`
 	// allocation says how much of the shared stock this store may offer. When
 	// omitted all of it.
 	// +optional
@@ -131,8 +149,8 @@ type Polling struct {
 // ChildStoreStatus is what the operator last saw of a child store.
 type ChildStoreStatus struct {
 	// conditions of the store: Ready, Accepted, SecretsAvailable, AgentAvailable,
-	// Connected, HintsAvailable and InSync; Reconciling, Stalled and Paused while
-	// true.
+	// Connected, HintsAvailable and InSync; CheckoutValidated where the plugin asks
+	// at checkout; Reconciling, Stalled and Paused while true.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -142,4 +160,7 @@ type ChildStoreStatus struct {
 	// +kubebuilder:validation:Minimum=1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	StoreStatus        `json:",inline"`
+	// katana is what is known of the shop in a topology whose master is Katana.
+	// +optional
+	Katana *ChildKatanaStatus `json:"katana,omitempty"`
 }

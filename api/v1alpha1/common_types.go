@@ -132,10 +132,11 @@ type StoreStatus struct {
 	// mode is the mode in effect: Sync, Observe or Off.
 	// +optional
 	Mode Mode `json:"mode,omitempty"`
-	// driver is how the store is spoken to: woocommerce.
+	// driver is how the store is spoken to: woocommerce, kitgenix,
+	// woocommerce+kitgenix or katana.
 	// +optional
 	Driver string `json:"driver,omitempty"`
-	// tier is how changes are captured: Polling or Webhooks.
+	// tier is how changes are captured: Polling, Webhooks, PluginAndREST or Plugin.
 	// +optional
 	Tier string `json:"tier,omitempty"`
 	// versions are what the store says it runs, for example "WooCommerce 9.9.5,
@@ -175,6 +176,10 @@ type StoreStatus struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=10
 	Mismatches []Mismatch `json:"mismatches,omitempty"`
+	// kitgenix is what a person has to type into the store's plugin, and what is known
+	// of it.
+	// +optional
+	Kitgenix *KitgenixStatus `json:"kitgenix,omitempty"`
 }
 
 // StoreError is an error that happened at a time.

@@ -17,6 +17,9 @@ const (
 	ConditionHintsAvailable = "HintsAvailable"
 	// ConditionInSync is False when the oldest difference is older than the lag objective, or a person must decide.
 	ConditionInSync = "InSync"
+	// ConditionCheckoutValidated says whether the plugin's question at checkout is answered by what the ledger knows.
+	// It is present where a store has the plugin; Ready does not depend on it.
+	ConditionCheckoutValidated = "CheckoutValidated"
 	// ConditionReconcileSucceeded says how the newest reconcile ended, and whether its schedule works.
 	ConditionReconcileSucceeded = "ReconcileSucceeded"
 	// ConditionAuditPassed says how the newest audit ended, and whether its schedule works.
@@ -51,6 +54,10 @@ const (
 	ReasonDuplicateStoreID = "DuplicateStoreID"
 	// ReasonDuplicateURL: an older object of the namespace has the same URL.
 	ReasonDuplicateURL = "DuplicateURL"
+	// ReasonDuplicateRemoteStoreID: an older object of the topology names a plugin of the same Store ID.
+	ReasonDuplicateRemoteStoreID = "DuplicateRemoteStoreID"
+	// ReasonTopologyMismatch: the object does not fit the topology's master, for example `katana` where that is a store.
+	ReasonTopologyMismatch = "TopologyMismatch"
 	// ReasonTopologyNotFound: there is no StockSyncTopology of that name in the namespace.
 	ReasonTopologyNotFound = "TopologyNotFound"
 	// ReasonTopologyNotAccepted: the StockSyncTopology exists but is itself not accepted.
@@ -68,6 +75,10 @@ const (
 	ReasonSecretNotFound = "SecretNotFound"
 	// ReasonSecretKeyMissing: a named Secret lacks a key, or the key is empty.
 	ReasonSecretKeyMissing = "SecretKeyMissing"
+	// ReasonSecretFragile: everything was found, and a shared secret holds characters that the plugin's form spoils.
+	ReasonSecretFragile = "SecretFragile"
+	// ReasonConfigMapNotFound: a named ConfigMap does not exist.
+	ReasonConfigMapNotFound = "ConfigMapNotFound"
 )
 
 // Reasons of AgentAvailable.
@@ -123,6 +134,20 @@ const (
 	ReasonStoreClaimedElsewhere = "StoreClaimedElsewhere"
 	// ReasonRelativeUpdateUnsupported: the store ignores relative quantity changes; nothing is written to it.
 	ReasonRelativeUpdateUnsupported = "RelativeUpdateUnsupported"
+	// ReasonSignatureRefused: the plugin refuses our signature with every secret there is.
+	ReasonSignatureRefused = "SignatureRefused"
+	// ReasonPluginMissing: WordPress answers, the Kitgenix plugin does not.
+	ReasonPluginMissing = "PluginMissing"
+	// ReasonPluginSilent: the plugin answered nothing and sent nothing for a day.
+	ReasonPluginSilent = "PluginSilent"
+	// ReasonWrongPeer: the plugin has another Store ID, or another role, than it should.
+	ReasonWrongPeer = "WrongPeer"
+	// ReasonLocationGone: the Katana location was deleted; nothing is written to the shops that offer its stock.
+	ReasonLocationGone = "LocationGone"
+	// ReasonInconsistentRead: what was read in Katana is not of one moment; it is read again and not used.
+	ReasonInconsistentRead = "InconsistentRead"
+	// ReasonPlanWithoutAPI: Katana's plan does not include its API.
+	ReasonPlanWithoutAPI = "PlanWithoutAPI"
 )
 
 // Reasons of HintsAvailable.
@@ -137,6 +162,21 @@ const (
 	ReasonWebhooksRepaired = "WebhooksRepaired"
 	// ReasonWebhooksSilent: changes are found by polling that no webhook announced.
 	ReasonWebhooksSilent = "WebhooksSilent"
+	// ReasonPluginEventsActive: the plugin's events arrive, or its last ping came through.
+	ReasonPluginEventsActive = "PluginEventsActive"
+	// ReasonPluginEventsSilent: the plugin never sent anything, or changes are found that no event announced.
+	ReasonPluginEventsSilent = "PluginEventsSilent"
+)
+
+// Reasons of CheckoutValidated.
+const (
+	// ReasonAnsweredFromLedger: the question is answered by what the ledger knows.
+	ReasonAnsweredFromLedger = "AnsweredFromLedger"
+	// ReasonMasterUnreachable: the master is unreachable; the ledger's last known numbers answer, or every sale of a
+	// shared SKU is refused, as `masterUnreachablePolicy` says.
+	ReasonMasterUnreachable = "MasterUnreachable"
+	// ReasonCheckoutFailingOpen: the master is unreachable, and every sale passes.
+	ReasonCheckoutFailingOpen = "CheckoutFailingOpen"
 )
 
 // Reasons of InSync.

@@ -1,6 +1,11 @@
 package v1alpha1
 
-import "time"
+import (
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+)
 
 // What holds when a spec field is omitted.
 const (
@@ -17,6 +22,15 @@ const (
 
 	DefaultBreakerSharePercent = 20
 	DefaultBreakerMinimumSKUs  = 20
+
+	DefaultRotationOverlapSeconds = 86400
+	DefaultCheckoutMaxAgeSeconds  = 1800
+
+	DefaultKatanaURL              = "https://api.katanamrp.com/v1"
+	DefaultKatanaRequests         = 60
+	DefaultPollIntervalSeconds    = 60
+	DefaultCompareIntervalSeconds = 3600
+	DefaultImportGraceSeconds     = 3600
 )
 
 // EffectiveMode is the mode of the master: Observe unless Sync is asked for.
@@ -155,4 +169,168 @@ func (b *CircuitBreaker) LeastSKUs() int {
 		return DefaultBreakerMinimumSKUs
 	}
 	return int(valueOr(b.MinimumSKUs, DefaultBreakerMinimumSKUs))
+}
+
+// identities is the namespace of the ids that topologies have by default. It must never change: plugins know them.
+var identities = uuid.NewSHA1(uuid.NameSpaceDNS, []byte("identity.stocksync.dev"))
+
+// IdentityStoreID is the id under which plugins know the topology: spec.identity.storeID or, where that is omitted, a
+// UUID that follows from namespace and name. An object without a namespace is taken to be in default.
+func (t *StockSyncTopology) IdentityStoreID() string {
+	if i := t.Spec.Identity; i != nil && i.StoreID != "" {
+		return i.StoreID
+	}
+	namespace := t.Namespace
+	if namespace == "" {
+		namespace = "default"
+	}
+	return uuid.NewSHA1(identities, []byte(namespace+"/"+t.Name)).String()
+}
+
+// IdentityName is the name plugins show for the topology.
+func (t *StockSyncTopology) IdentityName() string {
+	if i := t.Spec.Identity; i != nil && i.DisplayName != "" {
+		return i.DisplayName
+	}
+	return t.Name
+}
+
+// SecretKeys are the keys of Secrets the master needs.
+func (m *Master) SecretKeys() []SecretKeyReference {
+	var keys []SecretKeyReference
+	if m.WooCommerce != nil {
+		keys = m.WooCommerce.SecretKeys()
+	}
+	if m.Kitgenix != nil {
+		keys = append(keys, m.Kitgenix.SecretKeys()...)
+	}
+	if m.Katana != nil {
+		keys = append(keys, m.Katana.SecretKeys()...)
+	}
+	return keys
+}
+
+// SecretKeys are the keys of Secrets the child needs.
+func (s *ChildStoreSpec) SecretKeys() []SecretKeyReference {
+	var keys []SecretKeyReference
+	if s.WooCommerce != nil {
+		keys = s.WooCommerce.SecretKeys()
+	}
+	if s.Kitgenix != nil {
+		keys = append(keys, s.Kitgenix.SecretKeys()...)
+	}
+	return keys
+}
+
+// SecretKeys are the keys of Secrets the plugin's connection needs.
+func (k *Kitgenix) SecretKeys() []SecretKeyReference {
+	keys := []SecretKeyReference{k.SharedSecretKeyRef}
+	if k.CABundleSecretKeyRef != nil {
+		keys = append(keys, *k.CABundleSecretKeyRef)
+	}
+	return keys
+}
+
+// SecretKeys are the keys of Secrets the account needs.
+func (k *Katana) SecretKeys() []SecretKeyReference {
+	keys := []SecretKeyReference{k.TokenSecretKeyRef}
+	if k.CABundleSecretKeyRef != nil {
+		keys = append(keys, *k.CABundleSecretKeyRef)
+	}
+	return keys
+}
+
+// EffectiveTransport is HTTPS unless InsecureHTTP is asked for.
+func (k *Kitgenix) EffectiveTransport() Transport {
+	if k.Transport == TransportInsecureHTTP {
+		return TransportInsecureHTTP
+	}
+	return TransportHTTPS
+}
+
+// RotationOverlap is for how long the secret before is accepted after the Secret was changed.
+func (k *Kitgenix) RotationOverlap() time.Duration {
+	return time.Duration(valueOr(k.RotationOverlapSeconds, DefaultRotationOverlapSeconds)) * time.Second
+}
+
+// EffectivePolicy is LastKnownGood unless another is asked for; it holds for a nil receiver too.
+func (c *CheckoutValidation) EffectivePolicy() MasterUnreachablePolicy {
+	if c == nil || c.MasterUnreachablePolicy == "" {
+		return LastKnownGood
+	}
+	return c.MasterUnreachablePolicy
+}
+
+// MaxAge is for how long LastKnownGood answers from the ledger; it holds for a nil receiver too.
+func (c *CheckoutValidation) MaxAge() time.Duration {
+	if c == nil {
+		return DefaultCheckoutMaxAgeSeconds * time.Second
+	}
+	return time.Duration(valueOr(c.MaxAgeSeconds, DefaultCheckoutMaxAgeSeconds)) * time.Second
+}
+
+// EffectiveURL is the API's address.
+func (k *Katana) EffectiveURL() string {
+	if k.APIURL == "" {
+		return DefaultKatanaURL
+	}
+	return k.APIURL
+}
+
+// PollInterval is the time between two polls of what changed.
+func (k *Katana) PollInterval() time.Duration {
+	return time.Duration(valueOr(k.PollIntervalSeconds, DefaultPollIntervalSeconds)) * time.Second
+}
+
+// CompareInterval is the time between two comparisons of everything.
+func (k *Katana) CompareInterval() time.Duration {
+	return time.Duration(valueOr(k.CompareIntervalSeconds, DefaultCompareIntervalSeconds)) * time.Second
+}
+
+// ImportGrace is for how long a sale that Katana has not imported is deducted; 0 deducts nothing.
+func (k *Katana) ImportGrace() time.Duration {
+	return time.Duration(valueOr(k.ImportGraceSeconds, DefaultImportGraceSeconds)) * time.Second
+}
+
+// Misfit says why the child does not fit the topology, though each is valid by itself; empty when it does.
+func (c *ChildStore) Misfit(t *StockSyncTopology) string {
+	k := c.Spec.Kitgenix
+	switch {
+	case t.Spec.Master.Katana != nil && c.Spec.Katana == nil && k != nil:
+		return "spec.kitgenix: must be omitted, and `woocommerce` and `katana` given: the topology's master is `katana`"
+	case t.Spec.Master.Katana != nil && c.Spec.Katana == nil:
+		return "spec.katana: must be given, with `locationID`: the topology's master is `katana`"
+	case t.Spec.Master.Katana == nil && c.Spec.Katana != nil:
+		return "spec.katana: must be omitted: the topology's master is not `katana`"
+	case t.Spec.Master.Katana != nil && c.Spec.EditPolicy != "":
+		return "spec.editPolicy: must be omitted: a quantity typed in a shop never changes Katana's stock"
+	case k != nil && t.Spec.PublicURL == "":
+		return "spec.kitgenix: the topology must have `publicURL`: it is where the plugin finds its master"
+	case k != nil && k.RemoteStoreID == t.IdentityStoreID():
+		return fmt.Sprintf("spec.kitgenix.remoteStoreID: must differ from the topology's own id %s", k.RemoteStoreID)
+	}
+	return ""
+}
+
+// Misfit says why the parts of the topology do not fit together; empty when they do.
+func (t *StockSyncTopology) Misfit() string {
+	if k := t.Spec.Master.Kitgenix; k != nil && k.RemoteStoreID == t.IdentityStoreID() {
+		return fmt.Sprintf("spec.master.kitgenix.remoteStoreID: must differ from the topology's own id %s", k.RemoteStoreID)
+	}
+	return ""
+}
+
+// Drivers names how a store is spoken to: woocommerce, kitgenix, woocommerce+kitgenix or katana.
+func Drivers(w *WooCommerce, k *Kitgenix, katana *Katana) string {
+	switch {
+	case katana != nil:
+		return "katana"
+	case w != nil && k != nil:
+		return "woocommerce+kitgenix"
+	case k != nil:
+		return "kitgenix"
+	case w != nil:
+		return "woocommerce"
+	}
+	return ""
 }

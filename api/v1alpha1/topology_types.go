@@ -53,6 +53,7 @@ type StockSyncTopologyList struct {
 // StockSyncTopologySpec is what the user wants of a topology.
 // +kubebuilder:validation:XValidation:rule="(has(self.agent) && has(self.agent.storage)) == (has(oldSelf.agent) && has(oldSelf.agent.storage)) && (!has(self.agent) || !has(self.agent.storage) || self.agent.storage == oldSelf.agent.storage)",message="`agent.storage` must stay as it was created, whether set or omitted; make a topology of another name to change it"
 // +kubebuilder:validation:XValidation:rule="has(self.publicURL) || !has(self.agent) || !has(self.agent.exposure) || !has(self.agent.exposure.ingress)",message="`publicURL` must be set when `agent.exposure.ingress` is: its host is the Ingress's host"
+// +kubebuilder:validation:XValidation:rule="has(self.publicURL) || !has(self.master.kitgenix)",message="`publicURL` must be set when `master.kitgenix` is: it is where the master's plugin sends its changes"
 type StockSyncTopologySpec struct {
 	// mode is Observe or Sync. When omitted it is Observe: every store is read,
 	// what would change is reported, and nothing is written anywhere. Sync keeps
@@ -73,8 +74,12 @@ type StockSyncTopologySpec struct {
 	// +kubebuilder:validation:MaxLength=300
 	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http'] && url(self).getHostname() != '' && url(self).getEscapedPath() in ['', '/'] && !self.contains('@') && !self.contains('?') && !self.contains('#')",message="must be https:// or http:// followed by a host and an optional port, such as https://sync.example.com"
 	PublicURL string `json:"publicURL,omitempty"`
-	// master is the store (or, later, the ERP) whose first clean reading sets the
-	// stock of every SKU.
+	// identity is how the topology introduces itself to stores with the Kitgenix
+	// plugin. When omitted its fields follow from the object's namespace and name.
+	// +optional
+	Identity *Identity `json:"identity,omitempty"`
+	// master is the store whose first clean reading sets the stock of every SKU, or
+	// Katana, whose stock every shop shows.
 	// +required
 	Master Master `json:"master"`
 	// exclusions name SKUs that are left alone in every store. When omitted all
@@ -108,8 +113,11 @@ type StockSyncTopologySpec struct {
 	Agent *Agent `json:"agent,omitempty"`
 }
 
-// Master is the store that leads.
-// +kubebuilder:validation:XValidation:rule="has(self.woocommerce)",message="a way to reach the store must be given: `woocommerce`"
+// Master is the store, or the inventory system, that leads.
+// +kubebuilder:validation:XValidation:rule="has(self.woocommerce) || has(self.kitgenix) || has(self.katana)",message="a way to reach the store must be given: `woocommerce`, `kitgenix` or both; or `katana`"
+// +kubebuilder:validation:XValidation:rule="!has(self.katana) || !has(self.woocommerce) && !has(self.kitgenix)",message="`katana` must stand alone: with it `woocommerce` and `kitgenix` must be omitted"
+// +kubebuilder:validation:XValidation:rule="!has(self.katana) || !has(self.editPolicy)",message="`editPolicy` must be omitted with `katana`: what is typed in Katana always holds"
+// +kubebuilder:validation:XValidation:rule="has(self.katana) == has(oldSelf.katana)",message="`katana` must stay set or omitted as it was created; make a topology of another name to change it"
 type Master struct {
 	// storeID names the store inside this topology: a DNS label of at most 40
 	// characters, for example hq. It must differ from the ids of the children and
@@ -133,6 +141,17 @@ type Master struct {
 	// woocommerce reaches the store by its REST API.
 	// +optional
 	WooCommerce *WooCommerce `json:"woocommerce,omitempty"`
+	// kitgenix reaches the store by the plugin "Kitgenix Stock Sync for WooCommerce",
+	// of which this topology is one child. Alone it is the only way in, and quantities
+	// are written whole; beside `woocommerce` the REST API reads and writes, and the
+	// plugin's events tell at once what changed. When omitted the plugin is not spoken
+	// to.
+	// +optional
+	Kitgenix *Kitgenix `json:"kitgenix,omitempty"`
+	// katana makes an account of Katana Cloud Inventory the source of the stock. When
+	// omitted the master is a store.
+	// +optional
+	Katana *Katana `json:"katana,omitempty"`
 }
 
 // Agent adjusts the sync agent's pod.
@@ -332,6 +351,9 @@ type StockSyncTopologyStatus struct {
 	// stocksync.dev/audit-requested-at whose audit has ended.
 	// +optional
 	LastHandledAuditRequest string `json:"lastHandledAuditRequest,omitempty"`
+	// katana is what is known of the Katana account that is the master.
+	// +optional
+	Katana *KatanaStatus `json:"katana,omitempty"`
 	// circuitBreaker is set while the circuit breaker holds back a change.
 	// +optional
 	CircuitBreaker *BreakerStatus `json:"circuitBreaker,omitempty"`

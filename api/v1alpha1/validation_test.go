@@ -103,6 +103,88 @@ spec:
 `
 )
 
+const (
+	anID    = "6f1c1f4e-0d3b-4c5e-9a55-0b1d7b1f2c3d"
+	otherID = "0b1d7b1f-2c3d-4c5e-9a55-6f1c1f4e0d3b"
+
+	kitgenixTopology = `
+apiVersion: stocksync.dev/v1alpha1
+kind: StockSyncTopology
+metadata: {name: emea, namespace: default}
+spec:
+  publicURL: https://sync.example.com
+  identity: {storeID: 6f1c1f4e-0d3b-4c5e-9a55-0b1d7b1f2c3d, displayName: Hub}
+  master:
+    storeID: hq
+    kitgenix:
+      url: https://hq.example.com
+      remoteStoreID: 0b1d7b1f-2c3d-4c5e-9a55-6f1c1f4e0d3b
+      sharedSecretKeyRef: {name: hq-plugin, key: sharedSecret}
+`
+	kitgenixChild = `
+apiVersion: stocksync.dev/v1alpha1
+kind: ChildStore
+metadata: {name: fr, namespace: default}
+spec:
+  topologyRef: {name: emea}
+  kitgenix:
+    url: https://fr.example.com
+    transport: HTTPS
+    remoteStoreID: 0b1d7b1f-2c3d-4c5e-9a55-6f1c1f4e0d3b
+    sharedSecretKeyRef: {name: fr-plugin, key: sharedSecret}
+    rotationOverlapSeconds: 3600
+    caBundleSecretKeyRef: {name: corp-ca, key: ca.crt}
+  checkoutValidation: {masterUnreachablePolicy: LastKnownGood, maxAgeSeconds: 600}
+`
+	katanaTopology = `
+apiVersion: stocksync.dev/v1alpha1
+kind: StockSyncTopology
+metadata: {name: emea, namespace: default}
+spec:
+  master:
+    storeID: erp
+    katana:
+      apiURL: https://katana.example.com/v1
+      tokenSecretKeyRef: {name: katana, key: token}
+      caBundleSecretKeyRef: {name: corp-ca, key: ca.crt}
+      requestsPerMinute: 60
+      pollIntervalSeconds: 60
+      compareIntervalSeconds: 3600
+      importGraceSeconds: 0
+      wooCommerceSources: [api]
+      skuComparison: CaseSensitive
+`
+	katanaChild = `
+apiVersion: stocksync.dev/v1alpha1
+kind: ChildStore
+metadata: {name: fr, namespace: default}
+spec:
+  topologyRef: {name: emea}
+  woocommerce:
+    url: https://fr.example.com
+    credentialsSecretRef: {name: fr-rest}
+  katana:
+    locationID: 4711
+    committedOrders: WooCommerceOnly
+    quotes: Count
+    rounding: Nearest
+    belowZero: Zero
+    kits: Potential
+    drift: Correct
+    linksConfigMapRef: {name: fr-links}
+`
+)
+
+// plugin and account are what no more than needed of kitgenix and katana looks like.
+func plugin() map[string]any {
+	return map[string]any{"url": "https://fr.example.com", "remoteStoreID": otherID,
+		"sharedSecretKeyRef": map[string]any{"name": "fr-plugin", "key": "sharedSecret"}}
+}
+
+func account() map[string]any {
+	return map[string]any{"tokenSecretKeyRef": map[string]any{"name": "katana", "key": "token"}}
+}
+
 // edit changes one field of a manifest, at a dotted path; nil removes it.
 type edit struct {
 	path  string
@@ -208,8 +290,88 @@ func TestCreateRules(t *testing.T) {
 
 		// Drivers.
 		{minimalTopology, edit{"spec.master", nil}, "spec.master: Required value"},
-		{minimalTopology, edit{master, nil}, "a way to reach the store must be given: `woocommerce`"},
-		{minimalChild, edit{woo, nil}, "a way to reach the store must be given: `woocommerce`"},
+		{minimalTopology, edit{master, nil}, "a way to reach the store must be given: `woocommerce`, `kitgenix` or both; or `katana`"},
+		{minimalChild, edit{woo, nil}, "a way to reach the store must be given: `woocommerce`, `kitgenix` or both"},
+		{kitgenixTopology, edit{}, ""},
+		{kitgenixChild, edit{}, ""},
+		{katanaTopology, edit{}, ""},
+		{katanaChild, edit{}, ""},
+		{minimalChild, edit{"spec.kitgenix", plugin()}, ""},
+		{fullTopology, edit{"spec.master.kitgenix", plugin()}, ""},
+		{minimalTopology, edit{"spec.master.kitgenix", plugin()}, "`publicURL` must be set when `master.kitgenix` is"},
+		{minimalTopology, edit{"spec.master.katana", account()}, "`katana` must stand alone"},
+		{kitgenixTopology, edit{"spec.master.katana", account()}, "`katana` must stand alone"},
+		{katanaTopology, edit{"spec.master.katana", account()}, ""},
+		{katanaTopology, edit{"spec.master.editPolicy", "Count"}, "`editPolicy` must be omitted with `katana`"},
+		{katanaChild, edit{"spec.editPolicy", "Revert"}, "`editPolicy` must be omitted with `katana`"},
+		{katanaChild, edit{"spec.kitgenix", plugin()}, "with `katana`, `woocommerce` must be given and `kitgenix` omitted"},
+		{kitgenixChild, edit{"spec.katana", map[string]any{"locationID": int64(1)}}, "with `katana`, `woocommerce` must be given and `kitgenix` omitted"},
+		{minimalChild, edit{"spec.checkoutValidation", map[string]any{}}, "`checkoutValidation` must be omitted without `kitgenix`"},
+		{kitgenixChild, edit{"spec.checkoutValidation", map[string]any{}}, ""},
+
+		// The plugin.
+		{kitgenixTopology, edit{"spec.identity", map[string]any{}}, ""},
+		{kitgenixTopology, edit{"spec.identity.storeID", strings.ToUpper(anID)}, "must be a UUID in lower case"},
+		{kitgenixTopology, edit{"spec.identity.storeID", anID[1:]}, "should be at least 36 chars long"},
+		{kitgenixTopology, edit{"spec.identity.storeID", anID + "0"}, "may not be more than 36"},
+		{kitgenixTopology, edit{"spec.identity.displayName", ""}, "should be at least 1 chars long"},
+		{kitgenixTopology, edit{"spec.identity.displayName", strings.Repeat("é", 101)}, "may not be more than 100"},
+		{kitgenixChild, edit{"spec.kitgenix.url", nil}, "spec.kitgenix.url: Required value"},
+		{kitgenixChild, edit{"spec.kitgenix.url", "fr.example.com"}, "must be an absolute URL such as https://shop.example.com"},
+		{kitgenixChild, edit{"spec.kitgenix.url", "https://a:b@fr.example.com"}, "must hold no user, query or fragment"},
+		{kitgenixChild, edit{"spec.kitgenix.url", "http://fr.example.com"}, "`url` must begin with https://; with `transport` InsecureHTTP it must begin with http://"},
+		{kitgenixChild, edit{"spec.kitgenix.url", "https://" + long}, "may not be more than 500"},
+		{kitgenixChild, edit{"spec.kitgenix.transport", "HTTP"}, `supported values: "HTTPS", "InsecureHTTP"`},
+		{kitgenixChild, edit{"spec.kitgenix.transport", "InsecureHTTP"}, "`caBundleSecretKeyRef` must be omitted when `transport` is InsecureHTTP"},
+		{kitgenixChild, edit{"spec.kitgenix.remoteStoreID", nil}, "spec.kitgenix.remoteStoreID: Required value"},
+		{kitgenixChild, edit{"spec.kitgenix.remoteStoreID", "fr"}, "should be at least 36 chars long"},
+		{kitgenixChild, edit{"spec.kitgenix.remoteStoreID", strings.ReplaceAll(otherID, "-", "0")}, "must be the Store ID the plugin shows"},
+		{kitgenixChild, edit{"spec.kitgenix.sharedSecretKeyRef", nil}, "spec.kitgenix.sharedSecretKeyRef: Required value"},
+		{kitgenixChild, edit{"spec.kitgenix.sharedSecretKeyRef.key", "a/b"}, "must be a Secret key"},
+		{kitgenixChild, edit{"spec.kitgenix.caBundleSecretKeyRef.key", "a/b"}, "must be a Secret key"},
+		{kitgenixChild, edit{"spec.kitgenix.rotationOverlapSeconds", int64(-1)}, "should be greater than or equal to 0"},
+		{kitgenixChild, edit{"spec.kitgenix.rotationOverlapSeconds", int64(604801)}, "should be less than or equal to 604800"},
+		{kitgenixChild, edit{"spec.kitgenix.rotationOverlapSeconds", int64(0)}, ""},
+		{kitgenixChild, edit{"spec.checkoutValidation.masterUnreachablePolicy", "Open"}, `supported values: "FailOpen", "LastKnownGood", "FailClosed"`},
+		{kitgenixChild, edit{"spec.checkoutValidation.masterUnreachablePolicy", "FailOpen"}, "`maxAgeSeconds` must be omitted unless `masterUnreachablePolicy` is LastKnownGood"},
+		{kitgenixChild, edit{"spec.checkoutValidation", map[string]any{"masterUnreachablePolicy": "FailClosed"}}, ""},
+		{kitgenixChild, edit{"spec.checkoutValidation.maxAgeSeconds", int64(59)}, "should be greater than or equal to 60"},
+		{kitgenixChild, edit{"spec.checkoutValidation.maxAgeSeconds", int64(604801)}, "should be less than or equal to 604800"},
+
+		// Katana.
+		{katanaTopology, edit{"spec.master.katana.apiURL", "http://katana.example.com"}, "must be an absolute URL that begins with https://"},
+		{katanaTopology, edit{"spec.master.katana.apiURL", "https://katana.example.com?a=b"}, "must hold no user, query or fragment"},
+		{katanaTopology, edit{"spec.master.katana.apiURL", ""}, "should be at least 1 chars long"},
+		{katanaTopology, edit{"spec.master.katana.apiURL", "https://" + long}, "may not be more than 500"},
+		{katanaTopology, edit{"spec.master.katana.tokenSecretKeyRef", nil}, "spec.master.katana.tokenSecretKeyRef: Required value"},
+		{katanaTopology, edit{"spec.master.katana.tokenSecretKeyRef.name", "K"}, "must be an object name"},
+		{katanaTopology, edit{"spec.master.katana.caBundleSecretKeyRef.key", "a/b"}, "must be a Secret key"},
+		{katanaTopology, edit{"spec.master.katana.requestsPerMinute", int64(9)}, "should be greater than or equal to 10"},
+		{katanaTopology, edit{"spec.master.katana.requestsPerMinute", int64(6001)}, "should be less than or equal to 6000"},
+		{katanaTopology, edit{"spec.master.katana.pollIntervalSeconds", int64(14)}, "should be greater than or equal to 15"},
+		{katanaTopology, edit{"spec.master.katana.pollIntervalSeconds", int64(3601)}, "should be less than or equal to 3600"},
+		{katanaTopology, edit{"spec.master.katana.compareIntervalSeconds", int64(299)}, "should be greater than or equal to 300"},
+		{katanaTopology, edit{"spec.master.katana.compareIntervalSeconds", int64(604801)}, "should be less than or equal to 604800"},
+		{katanaTopology, edit{"spec.master.katana.importGraceSeconds", int64(-1)}, "should be greater than or equal to 0"},
+		{katanaTopology, edit{"spec.master.katana.importGraceSeconds", int64(604801)}, "should be less than or equal to 604800"},
+		{katanaTopology, edit{"spec.master.katana.wooCommerceSources", list(17, "s%d")}, "must have at most 16 items"},
+		{katanaTopology, edit{"spec.master.katana.wooCommerceSources", []any{""}}, "should be at least 1 chars long"},
+		{katanaTopology, edit{"spec.master.katana.wooCommerceSources", []any{long}}, "may not be more than 100"},
+		{katanaTopology, edit{"spec.master.katana.wooCommerceSources", []any{"a", "a"}}, "Duplicate value"},
+		{katanaTopology, edit{"spec.master.katana.skuComparison", "Exact"}, `supported values: "CaseSensitive", "CaseInsensitive"`},
+		{katanaTopology, edit{"spec.master.katana.skuComparison", "CaseInsensitive"}, ""},
+		{katanaChild, edit{"spec.katana", map[string]any{"locationID": int64(1)}}, ""},
+		{katanaChild, edit{"spec.katana.locationID", nil}, "spec.katana.locationID: Required value"},
+		{katanaChild, edit{"spec.katana.locationID", int64(0)}, "should be greater than or equal to 1"},
+		{katanaChild, edit{"spec.katana.locationID", int64(2147483648)}, "should be less than or equal to 2147483647"},
+		{katanaChild, edit{"spec.katana.locationID", "main"}, "must be of type integer"},
+		{katanaChild, edit{"spec.katana.committedOrders", "None"}, `supported values: "All", "WooCommerceOnly"`},
+		{katanaChild, edit{"spec.katana.quotes", "Yes"}, `supported values: "Ignore", "Count"`},
+		{katanaChild, edit{"spec.katana.rounding", "HalfUp"}, `supported values: "Down", "Nearest", "Up"`},
+		{katanaChild, edit{"spec.katana.belowZero", "Clamp"}, `supported values: "Keep", "Zero"`},
+		{katanaChild, edit{"spec.katana.kits", "Parts"}, `supported values: "InStock", "Potential"`},
+		{katanaChild, edit{"spec.katana.drift", "Fix"}, `supported values: "Keep", "Correct"`},
+		{katanaChild, edit{"spec.katana.linksConfigMapRef.name", "Links"}, "must be an object name"},
 
 		// Addresses.
 		{minimalChild, edit{woo + ".url", nil}, "spec.woocommerce.url: Required value"},
@@ -399,6 +561,12 @@ func TestChangeRules(t *testing.T) {
 		{"storage removed", fullTopology, edit{"spec.agent.storage", nil}, storageLater},
 		{"agent removed", fullTopology, edit{"spec.agent", nil}, storageLater},
 		{"agent set", minimalTopology, edit{"spec.agent", map[string]any{"image": "x:1"}}, ""},
+		{"katana added", minimalTopology, edit{"spec.master", map[string]any{"storeID": "hq", "katana": account()}}, "`katana` must stay set or omitted as it was created"},
+		{"katana removed", katanaTopology, edit{"spec.master", parse(t, minimalTopology).Object["spec"].(map[string]any)["master"]}, "`katana` must stay set or omitted as it was created"},
+		{"katana's account changed", katanaTopology, edit{"spec.master.katana", account()}, ""},
+		{"plugin added beside REST keys", minimalChild, edit{"spec.kitgenix", plugin()}, ""},
+		{"plugin of the master added", fullTopology, edit{"spec.master.kitgenix", plugin()}, ""},
+		{"identity changed", kitgenixTopology, edit{"spec.identity.storeID", otherID}, ""},
 		{"topology otherwise", fullTopology, edit{"spec.mode", "Observe"}, ""},
 	}
 	for i, c := range cases {
@@ -431,7 +599,7 @@ func assertRefusal(t *testing.T, err error, want string) {
 // TestServerInjectsNothing proves that a spec comes back as it was written, so that GitOps tools see no drift.
 func TestServerInjectsNothing(t *testing.T) {
 	t.Parallel()
-	for i, manifest := range []string{minimalTopology, fullTopology, minimalChild, fullChild} {
+	for i, manifest := range []string{minimalTopology, fullTopology, minimalChild, fullChild, kitgenixTopology, kitgenixChild, katanaTopology, katanaChild} {
 		written := parse(t, manifest, edit{"metadata.name", fmt.Sprintf("inject-%d", i)})
 		want := written.DeepCopy().Object["spec"]
 		if err := server.Create(t.Context(), written); err != nil {

@@ -21,6 +21,10 @@ const (
 	StatusPath = "/v1/status"
 	// WebhookPathPrefix on the public port, followed by a storeID, takes WooCommerce deliveries.
 	WebhookPathPrefix = "/webhooks/woocommerce/"
+	// KatanaWebhookPath on the public port takes Katana's events.
+	KatanaWebhookPath = "/webhooks/katana"
+	// PluginPathPrefix on the public port takes the requests of Kitgenix plugins.
+	PluginPathPrefix = "/wp-json/kitgenix-stock-sync/v1"
 	// HealthPath and ReadyPath on the metrics port are the probes. Ready means the configuration is loaded
 	// and the ledger is open; a store that is down does not make the agent unready.
 	HealthPath = "/healthz"
@@ -108,6 +112,24 @@ type Status struct {
 	HandledAudit     string `json:"handledAudit,omitempty"`
 	// Breaker is set while pushes are held.
 	Breaker *Breaker `json:"breaker,omitempty"`
+	// Source is set where the master is a source of stock and no shop.
+	Source *SourceStatus `json:"source,omitempty"`
+}
+
+// SourceStatus is what the agent knows of a source of stock, such as Katana.
+type SourceStatus struct {
+	// Plan says in a sentence how the requests of a minute are spent, RequestsPerMinute how many there are.
+	Plan              string `json:"plan,omitempty"`
+	RequestsPerMinute int    `json:"requestsPerMinute,omitempty"`
+	// Items and OpenOrders count what is mirrored.
+	Items      int `json:"items"`
+	OpenOrders int `json:"openOrders"`
+	// Unsettled items were not read at one moment, and are read again.
+	Unsettled int `json:"unsettled"`
+	// CommittedElsewhere items are committed for more than open orders hold of the item itself. No error.
+	CommittedElsewhere int `json:"committedElsewhere"`
+	// NotImported counts orders of shops that are deducted because the source has none for them yet.
+	NotImported int `json:"notImported"`
 }
 
 // StoreStatus is what the agent knows of one store.
@@ -117,7 +139,7 @@ type StoreStatus struct {
 	Master bool `json:"master,omitempty"`
 	// Mode is the effective mode: Sync, Observe or Off.
 	Mode string `json:"mode"`
-	// Tier is how changes are captured: Polling or Webhooks.
+	// Tier is how changes are captured: one of the tiers below.
 	Tier string `json:"tier,omitempty"`
 	// Accepted is False when this store's configuration is invalid (the last good one, if any, stays in use).
 	Accepted Condition `json:"accepted"`
@@ -147,6 +169,65 @@ type StoreStatus struct {
 	// WooCommerceVersion and WordPressVersion as the store reports them; empty when unknown.
 	WooCommerceVersion string `json:"wooCommerceVersion,omitempty"`
 	WordPressVersion   string `json:"wordPressVersion,omitempty"`
+	// CheckoutValidated is set where the store's plugin asks at checkout: whether it is answered from the ledger.
+	CheckoutValidated *Condition `json:"checkoutValidated,omitempty"`
+	// Plugin is set where the store has the Kitgenix plugin.
+	Plugin *PluginStatus `json:"plugin,omitempty"`
+	// Sourced is set on the children where the master is a source of stock and no shop.
+	Sourced *SourcedStatus `json:"sourced,omitempty"`
+}
+
+// The tiers: how changes of a store are captured. TierPlugin alone writes whole quantities.
+const (
+	TierPolling       = "Polling"
+	TierWebhooks      = "Webhooks"
+	TierPluginAndREST = "PluginAndREST"
+	TierPlugin        = "Plugin"
+)
+
+// PluginStatus is what the agent knows of a store's Kitgenix plugin.
+type PluginStatus struct {
+	// Version as the plugin gives it; empty for generation 1. Generation is 1 or 2, 0 until it was heard.
+	Version    string `json:"version,omitempty"`
+	Generation int    `json:"generation,omitempty"`
+	// Connection is one of the connections below.
+	Connection string `json:"connection"`
+	// ClockSkewSeconds is by how much the shop's clock is ahead of the agent's; nil until it was heard. It is
+	// reported in whole multiples of 5, so that it does not change with every ping.
+	ClockSkewSeconds *int `json:"clockSkewSeconds,omitempty"`
+	// LastPingTime is when it last answered a ping.
+	LastPingTime *time.Time `json:"lastPingTime,omitempty"`
+}
+
+// The connections of a plugin, in its own words.
+const (
+	ConnectionNever = "never"
+	ConnectionOK    = "ok"
+	ConnectionStale = "stale"
+	ConnectionError = "error"
+)
+
+// SourcedStatus is what the agent knows of a shop that shows the stock of a source.
+type SourcedStatus struct {
+	// LocationName is the source's name of the shop's location.
+	LocationName string `json:"locationName,omitempty"`
+	// Matched items of the source were found in the shop, Skipped ones not, or not for sure.
+	Matched int `json:"matched"`
+	Skipped int `json:"skipped"`
+	// SkippedItems are some of them, at most [MaxSkipped], in an order that does not change by itself.
+	SkippedItems []SkippedItem `json:"skippedItems,omitempty"`
+}
+
+// MaxSkipped caps [SourcedStatus.SkippedItems].
+const MaxSkipped = 10
+
+// SkippedItem is an item of a source that is not synced with a shop.
+type SkippedItem struct {
+	// Item is the source's id; SKU may be empty.
+	Item string `json:"item"`
+	SKU  string `json:"sku,omitempty"`
+	// Message says why, and what to do.
+	Message string `json:"message"`
 }
 
 // MaxMismatches caps [StoreStatus.Mismatches].

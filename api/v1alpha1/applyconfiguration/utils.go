@@ -26,6 +26,12 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.AuditApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("BreakerStatus"):
 		return &apiv1alpha1.BreakerStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("CheckoutValidation"):
+		return &apiv1alpha1.CheckoutValidationApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ChildKatana"):
+		return &apiv1alpha1.ChildKatanaApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ChildKatanaStatus"):
+		return &apiv1alpha1.ChildKatanaStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ChildrenStatus"):
 		return &apiv1alpha1.ChildrenStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ChildStore"):
@@ -40,8 +46,18 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ExclusionsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Exposure"):
 		return &apiv1alpha1.ExposureApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Identity"):
+		return &apiv1alpha1.IdentityApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Ingress"):
 		return &apiv1alpha1.IngressApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Katana"):
+		return &apiv1alpha1.KatanaApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("KatanaStatus"):
+		return &apiv1alpha1.KatanaStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Kitgenix"):
+		return &apiv1alpha1.KitgenixApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("KitgenixStatus"):
+		return &apiv1alpha1.KitgenixStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("LocalObjectReference"):
 		return &apiv1alpha1.LocalObjectReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Master"):
@@ -62,6 +78,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.SchedulingApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SecretKeyReference"):
 		return &apiv1alpha1.SecretKeyReferenceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SkippedItemStatus"):
+		return &apiv1alpha1.SkippedItemStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("StockSyncTopology"):
 		return &apiv1alpha1.StockSyncTopologyApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("StockSyncTopologySpec"):

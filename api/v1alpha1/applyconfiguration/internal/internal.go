@@ -88,6 +88,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: timeZone
       type:
         scalar: string
+- name: dev.stocksync.stocksync.api.v1alpha1.BelowZeroPolicy
+  scalar: string
 - name: dev.stocksync.stocksync.api.v1alpha1.BreakerMode
   scalar: string
 - name: dev.stocksync.stocksync.api.v1alpha1.BreakerStatus
@@ -114,6 +116,60 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: zeroed
       type:
         scalar: numeric
+- name: dev.stocksync.stocksync.api.v1alpha1.CheckoutValidation
+  map:
+    fields:
+    - name: masterUnreachablePolicy
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.MasterUnreachablePolicy
+    - name: maxAgeSeconds
+      type:
+        scalar: numeric
+- name: dev.stocksync.stocksync.api.v1alpha1.ChildKatana
+  map:
+    fields:
+    - name: belowZero
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.BelowZeroPolicy
+    - name: committedOrders
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.CommittedOrders
+    - name: drift
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.DriftPolicy
+    - name: kits
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.KitPolicy
+    - name: linksConfigMapRef
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.LocalObjectReference
+    - name: locationID
+      type:
+        scalar: numeric
+    - name: quotes
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.QuotePolicy
+    - name: rounding
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.Rounding
+- name: dev.stocksync.stocksync.api.v1alpha1.ChildKatanaStatus
+  map:
+    fields:
+    - name: locationName
+      type:
+        scalar: string
+    - name: matched
+      type:
+        scalar: numeric
+    - name: skipped
+      type:
+        scalar: numeric
+    - name: skippedItems
+      type:
+        list:
+          elementType:
+            namedType: dev.stocksync.stocksync.api.v1alpha1.SkippedItemStatus
+          elementRelationship: atomic
 - name: dev.stocksync.stocksync.api.v1alpha1.ChildStore
   map:
     fields:
@@ -138,6 +194,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: allocation
       type:
         namedType: dev.stocksync.stocksync.api.v1alpha1.Allocation
+    - name: checkoutValidation
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.CheckoutValidation
     - name: displayName
       type:
         scalar: string
@@ -147,6 +206,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: exclusions
       type:
         namedType: dev.stocksync.stocksync.api.v1alpha1.Exclusions
+    - name: katana
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.ChildKatana
+    - name: kitgenix
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.Kitgenix
     - name: mode
       type:
         namedType: dev.stocksync.stocksync.api.v1alpha1.Mode
@@ -185,6 +250,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: enrolled
       type:
         scalar: numeric
+    - name: katana
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.ChildKatanaStatus
+    - name: kitgenix
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.KitgenixStatus
     - name: lagSeconds
       type:
         scalar: numeric
@@ -254,6 +325,10 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: sharePercent
       type:
         scalar: numeric
+- name: dev.stocksync.stocksync.api.v1alpha1.CommittedOrders
+  scalar: string
+- name: dev.stocksync.stocksync.api.v1alpha1.DriftPolicy
+  scalar: string
 - name: dev.stocksync.stocksync.api.v1alpha1.EditPolicy
   scalar: string
 - name: dev.stocksync.stocksync.api.v1alpha1.Exclusions
@@ -277,6 +352,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: ingress
       type:
         namedType: dev.stocksync.stocksync.api.v1alpha1.Ingress
+- name: dev.stocksync.stocksync.api.v1alpha1.Identity
+  map:
+    fields:
+    - name: displayName
+      type:
+        scalar: string
+    - name: storeID
+      type:
+        scalar: string
 - name: dev.stocksync.stocksync.api.v1alpha1.Ingress
   map:
     fields:
@@ -291,6 +375,119 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: tlsSecretRef
       type:
         namedType: dev.stocksync.stocksync.api.v1alpha1.LocalObjectReference
+- name: dev.stocksync.stocksync.api.v1alpha1.Katana
+  map:
+    fields:
+    - name: apiURL
+      type:
+        scalar: string
+    - name: caBundleSecretKeyRef
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.SecretKeyReference
+    - name: compareIntervalSeconds
+      type:
+        scalar: numeric
+    - name: importGraceSeconds
+      type:
+        scalar: numeric
+    - name: pollIntervalSeconds
+      type:
+        scalar: numeric
+    - name: requestsPerMinute
+      type:
+        scalar: numeric
+    - name: skuComparison
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.SKUComparison
+    - name: tokenSecretKeyRef
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.SecretKeyReference
+    - name: wooCommerceSources
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+- name: dev.stocksync.stocksync.api.v1alpha1.KatanaStatus
+  map:
+    fields:
+    - name: committedElsewhere
+      type:
+        scalar: numeric
+    - name: items
+      type:
+        scalar: numeric
+    - name: notImported
+      type:
+        scalar: numeric
+    - name: openOrders
+      type:
+        scalar: numeric
+    - name: plan
+      type:
+        scalar: string
+    - name: requestsPerMinute
+      type:
+        scalar: numeric
+    - name: unsettled
+      type:
+        scalar: numeric
+- name: dev.stocksync.stocksync.api.v1alpha1.KitPolicy
+  scalar: string
+- name: dev.stocksync.stocksync.api.v1alpha1.Kitgenix
+  map:
+    fields:
+    - name: caBundleSecretKeyRef
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.SecretKeyReference
+    - name: remoteStoreID
+      type:
+        scalar: string
+    - name: rotationOverlapSeconds
+      type:
+        scalar: numeric
+    - name: sharedSecretKeyRef
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.SecretKeyReference
+    - name: transport
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.Transport
+    - name: url
+      type:
+        scalar: string
+- name: dev.stocksync.stocksync.api.v1alpha1.KitgenixStatus
+  map:
+    fields:
+    - name: childStoreID
+      type:
+        scalar: string
+    - name: childURL
+      type:
+        scalar: string
+    - name: clockSkewSeconds
+      type:
+        scalar: numeric
+    - name: connection
+      type:
+        scalar: string
+    - name: generation
+      type:
+        scalar: numeric
+    - name: lastPingTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: masterStoreID
+      type:
+        scalar: string
+    - name: masterURL
+      type:
+        scalar: string
+    - name: pluginVersion
+      type:
+        scalar: string
+    - name: previousSecretExpiryTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: dev.stocksync.stocksync.api.v1alpha1.LocalObjectReference
   map:
     fields:
@@ -306,12 +503,20 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: editPolicy
       type:
         namedType: dev.stocksync.stocksync.api.v1alpha1.EditPolicy
+    - name: katana
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.Katana
+    - name: kitgenix
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.Kitgenix
     - name: storeID
       type:
         scalar: string
     - name: woocommerce
       type:
         namedType: dev.stocksync.stocksync.api.v1alpha1.WooCommerce
+- name: dev.stocksync.stocksync.api.v1alpha1.MasterUnreachablePolicy
+  scalar: string
 - name: dev.stocksync.stocksync.api.v1alpha1.Mismatch
   map:
     fields:
@@ -338,6 +543,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: minIntervalSeconds
       type:
         scalar: numeric
+- name: dev.stocksync.stocksync.api.v1alpha1.QuotePolicy
+  scalar: string
 - name: dev.stocksync.stocksync.api.v1alpha1.Reconcile
   map:
     fields:
@@ -368,6 +575,8 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: dev.stocksync.stocksync.api.v1alpha1.ReconcileStrategy
   scalar: string
 - name: dev.stocksync.stocksync.api.v1alpha1.RetentionPolicy
+  scalar: string
+- name: dev.stocksync.stocksync.api.v1alpha1.Rounding
   scalar: string
 - name: dev.stocksync.stocksync.api.v1alpha1.RunCount
   map:
@@ -440,6 +649,8 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: dev.stocksync.stocksync.api.v1alpha1.RunFinding
           elementRelationship: atomic
+- name: dev.stocksync.stocksync.api.v1alpha1.SKUComparison
+  scalar: string
 - name: dev.stocksync.stocksync.api.v1alpha1.Scheduling
   map:
     fields:
@@ -464,6 +675,18 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
     - name: name
+      type:
+        scalar: string
+- name: dev.stocksync.stocksync.api.v1alpha1.SkippedItemStatus
+  map:
+    fields:
+    - name: item
+      type:
+        scalar: string
+    - name: message
+      type:
+        scalar: string
+    - name: sku
       type:
         scalar: string
 - name: dev.stocksync.stocksync.api.v1alpha1.StockSyncTopology
@@ -499,6 +722,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: exclusions
       type:
         namedType: dev.stocksync.stocksync.api.v1alpha1.Exclusions
+    - name: identity
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.Identity
     - name: lagObjectiveSeconds
       type:
         scalar: numeric
@@ -540,6 +766,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: conflicts
       type:
         scalar: numeric
+    - name: katana
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.KatanaStatus
     - name: lastAudit
       type:
         namedType: dev.stocksync.stocksync.api.v1alpha1.RunStatus
@@ -621,6 +850,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: enrolled
       type:
         scalar: numeric
+    - name: kitgenix
+      type:
+        namedType: dev.stocksync.stocksync.api.v1alpha1.KitgenixStatus
     - name: lagSeconds
       type:
         scalar: numeric

@@ -30,6 +30,18 @@ type ChildStoreSpecApplyConfiguration struct {
 	EditPolicy *apiv1alpha1.EditPolicy `json:"editPolicy,omitempty"`
 	// woocommerce reaches the store by its REST API.
 	WooCommerce *WooCommerceApplyConfiguration `json:"woocommerce,omitempty"`
+	// kitgenix reaches the store by the plugin "Kitgenix Stock Sync for WooCommerce",
+	// whose master this topology is. Alone it is the only way in, and quantities are
+	// written whole; beside `woocommerce` the REST API reads and writes, the plugin's
+	// events tell at once what changed, and its question at checkout is answered. When
+	// omitted the plugin is not spoken to.
+	Kitgenix *KitgenixApplyConfiguration `json:"kitgenix,omitempty"`
+	// checkoutValidation says what the plugin is answered at checkout. When omitted
+	// the limits of its fields hold.
+	CheckoutValidation *CheckoutValidationApplyConfiguration `json:"checkoutValidation,omitempty"`
+	// katana says how this shop's numbers are made from what Katana knows. It must be
+	// given when the topology's master is `katana`, and omitted otherwise.
+	Katana *ChildKatanaApplyConfiguration `json:"katana,omitempty"`
 	// allocation says how much of the shared stock this store may offer. When
 	// omitted all of it.
 	Allocation *AllocationApplyConfiguration `json:"allocation,omitempty"`
@@ -92,6 +104,30 @@ func (b *ChildStoreSpecApplyConfiguration) WithEditPolicy(value apiv1alpha1.Edit
 // If called multiple times, the WooCommerce field is set to the value of the last call.
 func (b *ChildStoreSpecApplyConfiguration) WithWooCommerce(value *WooCommerceApplyConfiguration) *ChildStoreSpecApplyConfiguration {
 	b.WooCommerce = value
+	return b
+}
+
+// WithKitgenix sets the Kitgenix field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Kitgenix field is set to the value of the last call.
+func (b *ChildStoreSpecApplyConfiguration) WithKitgenix(value *KitgenixApplyConfiguration) *ChildStoreSpecApplyConfiguration {
+	b.Kitgenix = value
+	return b
+}
+
+// WithCheckoutValidation sets the CheckoutValidation field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the CheckoutValidation field is set to the value of the last call.
+func (b *ChildStoreSpecApplyConfiguration) WithCheckoutValidation(value *CheckoutValidationApplyConfiguration) *ChildStoreSpecApplyConfiguration {
+	b.CheckoutValidation = value
+	return b
+}
+
+// WithKatana sets the Katana field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Katana field is set to the value of the last call.
+func (b *ChildStoreSpecApplyConfiguration) WithKatana(value *ChildKatanaApplyConfiguration) *ChildStoreSpecApplyConfiguration {
+	b.Katana = value
 	return b
 }
 

@@ -14,12 +14,14 @@ import (
 // ChildStoreStatus is what the operator last saw of a child store.
 type ChildStoreStatusApplyConfiguration struct {
 	// conditions of the store: Ready, Accepted, SecretsAvailable, AgentAvailable,
-	// Connected, HintsAvailable and InSync; Reconciling, Stalled and Paused while
-	// true.
+	// Connected, HintsAvailable and InSync; CheckoutValidated where the plugin asks
+	// at checkout; Reconciling, Stalled and Paused while true.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation of the spec this status speaks of.
 	ObservedGeneration            *int64 `json:"observedGeneration,omitempty"`
 	StoreStatusApplyConfiguration `json:""`
+	// katana is what is known of the shop in a topology whose master is Katana.
+	Katana *ChildKatanaStatusApplyConfiguration `json:"katana,omitempty"`
 }
 
 // ChildStoreStatusApplyConfiguration constructs a declarative configuration of the ChildStoreStatus type for use with
@@ -171,5 +173,21 @@ func (b *ChildStoreStatusApplyConfiguration) WithMismatches(values ...*MismatchA
 		}
 		b.StoreStatusApplyConfiguration.Mismatches = append(b.StoreStatusApplyConfiguration.Mismatches, *values[i])
 	}
+	return b
+}
+
+// WithKitgenix sets the Kitgenix field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Kitgenix field is set to the value of the last call.
+func (b *ChildStoreStatusApplyConfiguration) WithKitgenix(value *KitgenixStatusApplyConfiguration) *ChildStoreStatusApplyConfiguration {
+	b.StoreStatusApplyConfiguration.Kitgenix = value
+	return b
+}
+
+// WithKatana sets the Katana field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Katana field is set to the value of the last call.
+func (b *ChildStoreStatusApplyConfiguration) WithKatana(value *ChildKatanaStatusApplyConfiguration) *ChildStoreStatusApplyConfiguration {
+	b.Katana = value
 	return b
 }

@@ -9,7 +9,7 @@ import (
 // MasterApplyConfiguration represents a declarative configuration of the Master type for use
 // with apply.
 //
-// Master is the store that leads.
+// Master is the store, or the inventory system, that leads.
 type MasterApplyConfiguration struct {
 	// storeID names the store inside this topology: a DNS label of at most 40
 	// characters, for example hq. It must differ from the ids of the children and
@@ -23,6 +23,15 @@ type MasterApplyConfiguration struct {
 	EditPolicy *apiv1alpha1.EditPolicy `json:"editPolicy,omitempty"`
 	// woocommerce reaches the store by its REST API.
 	WooCommerce *WooCommerceApplyConfiguration `json:"woocommerce,omitempty"`
+	// kitgenix reaches the store by the plugin "Kitgenix Stock Sync for WooCommerce",
+	// of which this topology is one child. Alone it is the only way in, and quantities
+	// are written whole; beside `woocommerce` the REST API reads and writes, and the
+	// plugin's events tell at once what changed. When omitted the plugin is not spoken
+	// to.
+	Kitgenix *KitgenixApplyConfiguration `json:"kitgenix,omitempty"`
+	// katana makes an account of Katana Cloud Inventory the source of the stock. When
+	// omitted the master is a store.
+	Katana *KatanaApplyConfiguration `json:"katana,omitempty"`
 }
 
 // MasterApplyConfiguration constructs a declarative configuration of the Master type for use with
@@ -60,5 +69,21 @@ func (b *MasterApplyConfiguration) WithEditPolicy(value apiv1alpha1.EditPolicy) 
 // If called multiple times, the WooCommerce field is set to the value of the last call.
 func (b *MasterApplyConfiguration) WithWooCommerce(value *WooCommerceApplyConfiguration) *MasterApplyConfiguration {
 	b.WooCommerce = value
+	return b
+}
+
+// WithKitgenix sets the Kitgenix field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Kitgenix field is set to the value of the last call.
+func (b *MasterApplyConfiguration) WithKitgenix(value *KitgenixApplyConfiguration) *MasterApplyConfiguration {
+	b.Kitgenix = value
+	return b
+}
+
+// WithKatana sets the Katana field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Katana field is set to the value of the last call.
+func (b *MasterApplyConfiguration) WithKatana(value *KatanaApplyConfiguration) *MasterApplyConfiguration {
+	b.Katana = value
 	return b
 }

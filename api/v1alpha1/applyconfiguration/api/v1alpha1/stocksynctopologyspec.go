@@ -24,8 +24,11 @@ type StockSyncTopologySpecApplyConfiguration struct {
 	// encrypted). When omitted no webhooks are created and changes are found by
 	// polling alone.
 	PublicURL *string `json:"publicURL,omitempty"`
-	// master is the store (or, later, the ERP) whose first clean reading sets the
-	// stock of every SKU.
+	// identity is how the topology introduces itself to stores with the Kitgenix
+	// plugin. When omitted its fields follow from the object's namespace and name.
+	Identity *IdentityApplyConfiguration `json:"identity,omitempty"`
+	// master is the store whose first clean reading sets the stock of every SKU, or
+	// Katana, whose stock every shop shows.
 	Master *MasterApplyConfiguration `json:"master,omitempty"`
 	// exclusions name SKUs that are left alone in every store. When omitted all
 	// SKUs of the master are shared.
@@ -69,6 +72,14 @@ func (b *StockSyncTopologySpecApplyConfiguration) WithMode(value apiv1alpha1.Mod
 // If called multiple times, the PublicURL field is set to the value of the last call.
 func (b *StockSyncTopologySpecApplyConfiguration) WithPublicURL(value string) *StockSyncTopologySpecApplyConfiguration {
 	b.PublicURL = &value
+	return b
+}
+
+// WithIdentity sets the Identity field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Identity field is set to the value of the last call.
+func (b *StockSyncTopologySpecApplyConfiguration) WithIdentity(value *IdentityApplyConfiguration) *StockSyncTopologySpecApplyConfiguration {
+	b.Identity = value
 	return b
 }
 

@@ -62,6 +62,8 @@ type StockSyncTopologyStatusApplyConfiguration struct {
 	// lastHandledAuditRequest is the newest value of the annotation
 	// stocksync.dev/audit-requested-at whose audit has ended.
 	LastHandledAuditRequest *string `json:"lastHandledAuditRequest,omitempty"`
+	// katana is what is known of the Katana account that is the master.
+	Katana *KatanaStatusApplyConfiguration `json:"katana,omitempty"`
 	// circuitBreaker is set while the circuit breaker holds back a change.
 	CircuitBreaker *BreakerStatusApplyConfiguration `json:"circuitBreaker,omitempty"`
 }
@@ -226,6 +228,14 @@ func (b *StockSyncTopologyStatusApplyConfiguration) WithLastHandledReconcileRequ
 // If called multiple times, the LastHandledAuditRequest field is set to the value of the last call.
 func (b *StockSyncTopologyStatusApplyConfiguration) WithLastHandledAuditRequest(value string) *StockSyncTopologyStatusApplyConfiguration {
 	b.LastHandledAuditRequest = &value
+	return b
+}
+
+// WithKatana sets the Katana field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Katana field is set to the value of the last call.
+func (b *StockSyncTopologyStatusApplyConfiguration) WithKatana(value *KatanaStatusApplyConfiguration) *StockSyncTopologyStatusApplyConfiguration {
+	b.Katana = value
 	return b
 }
 

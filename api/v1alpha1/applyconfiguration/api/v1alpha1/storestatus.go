@@ -16,9 +16,10 @@ type StoreStatusApplyConfiguration struct {
 	StoreID *string `json:"storeID,omitempty"`
 	// mode is the mode in effect: Sync, Observe or Off.
 	Mode *apiv1alpha1.Mode `json:"mode,omitempty"`
-	// driver is how the store is spoken to: woocommerce.
+	// driver is how the store is spoken to: woocommerce, kitgenix,
+	// woocommerce+kitgenix or katana.
 	Driver *string `json:"driver,omitempty"`
-	// tier is how changes are captured: Polling or Webhooks.
+	// tier is how changes are captured: Polling, Webhooks, PluginAndREST or Plugin.
 	Tier *string `json:"tier,omitempty"`
 	// versions are what the store says it runs, for example "WooCommerce 9.9.5,
 	// WordPress 6.8".
@@ -44,6 +45,9 @@ type StoreStatusApplyConfiguration struct {
 	Conflicts *int32 `json:"conflicts,omitempty"`
 	// mismatches are the largest differences, at most 10.
 	Mismatches []MismatchApplyConfiguration `json:"mismatches,omitempty"`
+	// kitgenix is what a person has to type into the store's plugin, and what is known
+	// of it.
+	Kitgenix *KitgenixStatusApplyConfiguration `json:"kitgenix,omitempty"`
 }
 
 // StoreStatusApplyConfiguration constructs a declarative configuration of the StoreStatus type for use with
@@ -174,5 +178,13 @@ func (b *StoreStatusApplyConfiguration) WithMismatches(values ...*MismatchApplyC
 		}
 		b.Mismatches = append(b.Mismatches, *values[i])
 	}
+	return b
+}
+
+// WithKitgenix sets the Kitgenix field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Kitgenix field is set to the value of the last call.
+func (b *StoreStatusApplyConfiguration) WithKitgenix(value *KitgenixStatusApplyConfiguration) *StoreStatusApplyConfiguration {
+	b.Kitgenix = value
 	return b
 }
