@@ -74,6 +74,7 @@ type Ledger interface {
 	Prune(ctx context.Context, olderThan time.Time, maxRows int) (int, error)
 	Totals(ctx context.Context) (ledger.Totals, error)
 	Exposure(ctx context.Context) (map[string]int64, error)
+	Offers(ctx context.Context, master, store string, keys []stock.Key) (map[stock.Key]ledger.Offer, error)
 }
 
 // Agent keeps the stores of one topology on one stock.

@@ -157,3 +157,45 @@ func BenchmarkRead(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkOffers is a buyer's question of five SKUs while sales are merged and others look through the whole ledger.
+func BenchmarkOffers(b *testing.B) {
+	s := benchLedger(b, 50_000)
+	ctx, cancel := context.WithCancel(b.Context())
+	var busy sync.WaitGroup
+	defer busy.Wait()
+	defer cancel()
+	busy.Go(func() {
+		for n := int64(1); ctx.Err() == nil; n++ {
+			_ = s.Update(ctx, func(tx engine.Tx) error { return sale(tx, n%50_000+1, n, time.Unix(1_700_000_000, 0)) })
+			time.Sleep(10 * time.Millisecond) // a hundred sales a second
+		}
+	})
+	for range 2 {
+		busy.Go(func() {
+			for ctx.Err() == nil {
+				_ = s.View(ctx, func(tx engine.Tx) error {
+					_, err := tx.Stats("store-1")
+					return err
+				})
+				time.Sleep(100 * time.Millisecond)
+			}
+		})
+	}
+	took := make([]time.Duration, 0, b.N)
+	for n := 0; b.Loop(); n++ {
+		keys := make([]stock.Key, 5)
+		for i := range keys {
+			keys[i] = stock.Key(fmt.Sprint("sku-", (n*7919+i*104729)%50_000))
+		}
+		began := time.Now()
+		offers, err := s.Offers(ctx, "store-0", "store-1", keys)
+		if err != nil || len(offers) != len(keys) {
+			b.Fatal(offers, err)
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+}

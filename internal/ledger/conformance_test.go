@@ -28,6 +28,7 @@ type peopleLedger interface {
 	Prune(ctx context.Context, olderThan time.Time, maxRows int) (int, error)
 	Totals(ctx context.Context) (Totals, error)
 	Exposure(ctx context.Context) (map[string]int64, error)
+	Offers(ctx context.Context, master, store string, keys []stock.Key) (map[stock.Key]Offer, error)
 }
 
 var (
@@ -328,6 +329,10 @@ func TestConformance(t *testing.T) {
 			same("conflicts", func(l peopleLedger) []string { r, err := l.Conflicts(ctx); return []string{answer(r, err)} })
 			same("totals", func(l peopleLedger) []string { r, err := l.Totals(ctx); return []string{answer(r, err)} })
 			same("exposure", func(l peopleLedger) []string { r, err := l.Exposure(ctx); return []string{answer(r, err)} })
+			same("offers", func(l peopleLedger) []string {
+				r, err := l.Offers(ctx, "hq", "fr", []stock.Key{"a", "b", "b", "none", "ä-1", "c'\"", "d\x00e", "a ", "%"})
+				return []string{answer(r, err)}
+			})
 			q := EventQuery{After: rapid.Int64Range(0, 5).Draw(t, "after"), Limit: limit, Newest: rapid.Bool().Draw(t, "newest"),
 				Store: rapid.SampledFrom([]string{"", "fr"}).Draw(t, "of store"), SKU: rapid.SampledFrom([]string{"", "A", "b", "none"}).Draw(t, "of SKU"),
 				Level: rapid.SampledFrom(append(event.Levels(), "")).Draw(t, "level")}

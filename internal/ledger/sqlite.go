@@ -47,11 +47,13 @@ const pruneStep = 500
 
 // SQLite is a ledger in a file. All methods may be called at any time from any goroutine.
 type SQLite struct {
-	point    func(string)
-	lock     *os.File
-	db       *sql.DB
-	writer   *session
-	readers  chan *session
+	point   func(string)
+	lock    *os.File
+	db      *sql.DB
+	writer  *session
+	readers chan *session
+	// counter is the connection of [SQLite.Offers].
+	counter  chan *session
 	requests chan *request
 	closing  chan struct{}
 	closed   sync.WaitGroup
@@ -85,6 +87,7 @@ func open(ctx context.Context, path string, o Options) (_ *SQLite, err error) {
 	s := &SQLite{
 		point:    o.point,
 		readers:  make(chan *session, o.Readers),
+		counter:  make(chan *session, 1),
 		requests: make(chan *request),
 		closing:  make(chan struct{}),
 	}
@@ -93,7 +96,7 @@ func open(ctx context.Context, path string, o Options) (_ *SQLite, err error) {
 	}
 	defer func() {
 		if err != nil {
-			_ = s.release(len(s.readers))
+			_ = s.release(len(s.readers), len(s.counter))
 		}
 	}()
 	if err := adopt(path); err != nil {
@@ -129,12 +132,16 @@ func open(ctx context.Context, path string, o Options) (_ *SQLite, err error) {
 	if err := migrate(s.writer, version, migrations, s.point); err != nil {
 		return nil, err
 	}
-	for range o.Readers {
+	for n := range o.Readers + 1 {
 		r, err := newSession(ctx, s.db)
 		if err != nil {
 			return nil, err
 		}
-		s.readers <- r
+		if n < o.Readers {
+			s.readers <- r
+		} else {
+			s.counter <- r
+		}
 		if err := r.exec(`PRAGMA query_only = 1`); err != nil {
 			return nil, err
 		}
@@ -167,16 +174,19 @@ func (s *SQLite) Close() error {
 	s.once.Do(func() {
 		close(s.closing)
 		s.closed.Wait()
-		s.closeErr = s.release(cap(s.readers))
+		s.closeErr = s.release(cap(s.readers), cap(s.counter))
 	})
 	return s.closeErr
 }
 
-// release closes everything that is open, n readers among it.
-func (s *SQLite) release(n int) error {
+// release closes everything that is open, so many readers and counters among it.
+func (s *SQLite) release(readers, counters int) error {
 	var errs []error
-	for range n {
+	for range readers {
 		errs = append(errs, (<-s.readers).close())
+	}
+	for range counters {
+		errs = append(errs, (<-s.counter).close())
 	}
 	if s.writer != nil {
 		errs = append(errs, s.writer.close())

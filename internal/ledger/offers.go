@@ -1,0 +1,89 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+
+	"stocksync.dev/stocksync/internal/stock"
+)
+
+// Offer is what the ledger knows of one SKU for a store that asks what it may sell.
+type Offer struct {
+	Pool stock.Pool
+	// Bound: the store has an item for it, and Blocked says why nothing is counted there; empty when nothing keeps it.
+	Bound   bool
+	Blocked string
+	// Leading is Blocked of the master's item; empty where the master has none.
+	Leading string
+}
+
+// Offers tells what is known of these SKUs for a store, all at one moment; those that no pool is for are left out. Of
+// a pool's evidence about edits nothing is told. The question has a connection of its own and waits neither for Update
+// nor for a long View: a buyer waits for the answer.
+func (s *SQLite) Offers(ctx context.Context, master, store string, keys []stock.Key) (map[stock.Key]Offer, error) {
+	if err := s.usable(ctx); err != nil {
+		return nil, err
+	}
+	asked, err := json.Marshal(keys)
+	if err != nil {
+		return nil, err
+	}
+	var r *session
+	select {
+	case r = <-s.counter:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-s.closing:
+		return nil, ErrClosed
+	}
+	defer func() { s.counter <- r }()
+	r.reset()
+	type row struct {
+		key stock.Key
+		Offer
+	}
+	// One statement is one moment; it needs no transaction around it.
+	rows, err := list(r, func(from scanner) (o row, err error) {
+		var blocked, leading sql.NullString
+		var registers string
+		err = from.Scan(&o.key, &o.Pool.ID, &o.Pool.SKU, &o.Pool.Units, &o.Pool.Set, &o.Pool.Stopped, &registers, &blocked, &leading)
+		if err != nil {
+			return row{}, err
+		}
+		o.Bound, o.Blocked, o.Leading = blocked.Valid, blocked.String, leading.String
+		return o, unpackOne(registers, &o.Pool.Registers)
+	}, `SELECT keys.key, pools.id, pools.sku, units, is_set, stopped, registers, own.blocked, lead.blocked
+		FROM json_each(?3) JOIN keys ON keys.key = value JOIN pools ON pools.id = keys.pool
+		LEFT JOIN placements own ON own.store = ?2 AND own.pool = keys.pool
+		LEFT JOIN placements lead ON lead.store = ?1 AND lead.pool = keys.pool`, master, store, string(asked))
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[stock.Key]Offer, len(rows))
+	for _, o := range rows {
+		out[o.key] = o.Offer
+	}
+	return out, nil
+}
+
+// Offers is [SQLite.Offers].
+func (m *Memory) Offers(_ context.Context, master, store string, keys []stock.Key) (map[stock.Key]Offer, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := map[stock.Key]Offer{}
+	for _, key := range keys {
+		id, ok := m.keys[key]
+		if !ok {
+			continue
+		}
+		o := Offer{Pool: copyPool(m.pools[id])}
+		o.Pool.Edits = nil
+		if p, ok := m.store(store).placements[id]; ok {
+			o.Bound, o.Blocked = true, p.Blocked
+		}
+		o.Leading = m.store(master).placements[id].Blocked
+		out[key] = o
+	}
+	return out, nil
+}
