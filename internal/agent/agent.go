@@ -75,6 +75,8 @@ type Ledger interface {
 	Totals(ctx context.Context) (ledger.Totals, error)
 	Exposure(ctx context.Context) (map[string]int64, error)
 	Offers(ctx context.Context, master, store string, keys []stock.Key) (map[stock.Key]ledger.Offer, error)
+	Nonces(ctx context.Context, now time.Time) ([]ledger.Nonce, error)
+	KeepNonces(ctx context.Context, now time.Time, nonces []ledger.Nonce) error
 }
 
 // Agent keeps the stores of one topology on one stock.

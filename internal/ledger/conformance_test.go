@@ -29,6 +29,8 @@ type peopleLedger interface {
 	Totals(ctx context.Context) (Totals, error)
 	Exposure(ctx context.Context) (map[string]int64, error)
 	Offers(ctx context.Context, master, store string, keys []stock.Key) (map[stock.Key]Offer, error)
+	Nonces(ctx context.Context, now time.Time) ([]Nonce, error)
+	KeepNonces(ctx context.Context, now time.Time, nonces []Nonce) error
 }
 
 var (
@@ -329,6 +331,12 @@ func TestConformance(t *testing.T) {
 			same("conflicts", func(l peopleLedger) []string { r, err := l.Conflicts(ctx); return []string{answer(r, err)} })
 			same("totals", func(l peopleLedger) []string { r, err := l.Totals(ctx); return []string{answer(r, err)} })
 			same("exposure", func(l peopleLedger) []string { r, err := l.Exposure(ctx); return []string{answer(r, err)} })
+			now := genTime.Draw(t, "now")
+			nonces := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Nonce {
+				return Nonce{Sum: [16]byte{rapid.Byte().Draw(t, "sum") % 4}, Until: genTime.Draw(t, "until")}
+			}), 0, 4).Draw(t, "nonces")
+			same("keep nonces", func(l peopleLedger) []string { return []string{answer(l.KeepNonces(ctx, now, nonces))} })
+			same("nonces", func(l peopleLedger) []string { r, err := l.Nonces(ctx, now); return []string{answer(r, err)} })
 			same("offers", func(l peopleLedger) []string {
 				r, err := l.Offers(ctx, "hq", "fr", []stock.Key{"a", "b", "b", "none", "ä-1", "c'\"", "d\x00e", "a ", "%"})
 				return []string{answer(r, err)}

@@ -12,6 +12,7 @@
 //	conflicts     the rows of the history that wait for a person
 //	runs          the reconciles and audits, and
 //	findings      what they found: store, SKU, units and a sentence
+//	nonces        fingerprints of signed requests, for minutes, so that none comes twice
 //
 // Ids, SKUs, dates and units: no name, address, price or anything else of a customer, and no credential.
 //

@@ -26,6 +26,7 @@ type Memory struct {
 	rows      int64
 	history   []Row
 	conflicts []Row
+	nonces    map[[16]byte]time.Time
 	memoryRuns
 }
 
@@ -55,6 +56,7 @@ func NewMemory() *Memory {
 		keys:   map[stock.Key]int64{},
 		keysOf: map[int64][]stock.Key{},
 		stores: map[string]*memoryStore{},
+		nonces: map[[16]byte]time.Time{},
 	}
 }
 

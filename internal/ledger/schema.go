@@ -150,6 +150,12 @@ var migrations = [][]string{{
 		body TEXT NOT NULL
 	) STRICT`,
 	`CREATE INDEX findings_run ON findings (run, id)`,
+}, {
+	`CREATE TABLE nonces (
+		sum   BLOB PRIMARY KEY,
+		until INTEGER NOT NULL
+	) STRICT, WITHOUT ROWID`,
+	`CREATE INDEX nonces_until ON nonces (until)`,
 }}
 
 // rare is a part of the schema: it must not change without a migration.

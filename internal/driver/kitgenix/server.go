@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/time/rate"
 )
 
 const (
@@ -39,8 +40,9 @@ type Hub interface {
 	Peer(storeID string) (Peer, bool)
 	// Pong is what a ping is answered with.
 	Pong() Pong
-	// Remember stores a text until a time, durably and at once: of several calls with the same text one is told true.
-	Remember(ctx context.Context, text string, until time.Time) (fresh bool, err error)
+	// Remember stores a text until a time, at once: of several calls with the same text one is told true. With durable
+	// set it returns once a restart forgets it no more; otherwise that is so a moment later.
+	Remember(ctx context.Context, text string, until time.Time, durable bool) (fresh bool, err error)
 	// Event takes an event. When it returns nil the event is durable, and remembered as seen, in one step: seen tells
 	// that it had been taken before. id is never empty.
 	Event(ctx context.Context, peer Peer, id string, seenUntil time.Time, e Event) (seen bool, err error)
@@ -48,23 +50,38 @@ type Hub interface {
 	Stock(ctx context.Context, peer Peer, skus []string) (map[string]State, error)
 	// States answers what is known of these SKUs.
 	States(ctx context.Context, peer Peer, skus []string) (map[string]State, error)
+	// Refused is told why a request was refused, by the id it came under, which anybody may have put there. It is called
+	// a few times a second at most.
+	Refused(storeID string, cause error)
 	// Count is told the outcome of each request, in fixed words. peer is empty for one that could not be proved.
 	Count(peer, route, outcome string)
 }
 
+const (
+	// Refused requests are answered, and their cause told, at this rate; above it they are turned away after the same
+	// work, so that forging costs no log line.
+	refusedPerSecond = 2
+	refusedBurst     = 20
+)
+
 // Server answers the plugin's requests. Every refusal of a signature is the same 401, whatever the reason, and costs
 // the sender nothing: a request that is signed right is always answered, so nobody can silence a peer by forging.
 type Server struct {
-	hub Hub
-	now func() time.Time
-	log logr.Logger
-	// reading limits the bodies read before anything is proved.
-	reading chan struct{}
+	hub     Hub
+	now     func() time.Time
+	log     logr.Logger
+	enter   func(out func()) (leave func())
+	refused *rate.Limiter
 }
 
-// NewServer makes a server over the hub, on this clock.
-func NewServer(hub Hub, now func() time.Time, log logr.Logger) *Server {
-	return &Server{hub: hub, now: now, log: log, reading: make(chan struct{}, 64)}
+// NewServer makes a server over the hub, on this clock. enter is called before a body is read, with a function that
+// ends the reading, and what it returns when it was read: so that whoever limits how many are read at a time can let go
+// of those that dawdle. It may be nil.
+func NewServer(hub Hub, now func() time.Time, log logr.Logger, enter func(out func()) (leave func())) *Server {
+	if enter == nil {
+		enter = func(func()) func() { return func() {} }
+	}
+	return &Server{hub: hub, now: now, log: log, enter: enter, refused: rate.NewLimiter(refusedPerSecond, refusedBurst)}
 }
 
 // ServeHTTP implements [http.Handler]. The path must begin with [Root].
@@ -99,15 +116,20 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request, route string) {
 		fail(w, http.StatusBadRequest, "rest_invalid_json", "Invalid JSON body passed.")
 		return
 	}
-	peer, err := s.authenticate(r, body)
-	if err != nil {
-		if !errors.Is(err, errRefused) {
-			s.log.Error(err, "a request could not be checked", "route", name)
-			s.hub.Count("", name, "unavailable")
-			fail(w, http.StatusServiceUnavailable, "kss_unavailable", "Try again later.")
-			return
-		}
+	peer, err := s.authenticate(r, route, body)
+	switch {
+	case err == nil:
+	case !errors.Is(err, errRefused):
+		s.hub.Count("", name, s.unavailable(w, err))
+		return
+	case !s.refused.AllowN(s.now(), 1):
+		s.hub.Count("", name, "limited")
+		w.Header().Set("Retry-After", "60")
+		fail(w, http.StatusTooManyRequests, "kss_rate_limited", "Too many failed requests.")
+		return
+	default:
 		s.log.V(1).Info("a request was refused", "route", name, "cause", err.Error())
+		s.hub.Refused(r.Header.Get(HeaderStoreID), err)
 		s.hub.Count("", name, "refused")
 		fail(w, http.StatusUnauthorized, "kss_auth_failed", "Authentication failed.")
 		return
@@ -118,13 +140,10 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request, route string) {
 
 // body reads the body, if it is not too long.
 func (s *Server) body(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
-	select {
-	case s.reading <- struct{}{}:
-		defer func() { <-s.reading }()
-	case <-r.Context().Done():
-		return nil, false
-	}
+	control := http.NewResponseController(w)
+	leave := s.enter(func() { _ = control.SetReadDeadline(time.Unix(1, 0)) })
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+	leave()
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		fail(w, http.StatusRequestEntityTooLarge, "kss_payload_too_large", "The body is larger than 2 MiB.")
 		return nil, false
@@ -143,7 +162,7 @@ func refuse(cause error) error { return errors.Join(errRefused, cause) }
 
 // authenticate proves who sent the request. The nonce is stored only once the signature was found good, so that an
 // outsider can neither fill the memory nor use up a nonce.
-func (s *Server) authenticate(r *http.Request, body []byte) (Peer, error) {
+func (s *Server) authenticate(r *http.Request, route string, body []byte) (Peer, error) {
 	id := r.Header.Get(HeaderStoreID)
 	peer, known := s.hub.Peer(id)
 	secrets := peer.Secrets
@@ -160,7 +179,9 @@ func (s *Server) authenticate(r *http.Request, body []byte) (Peer, error) {
 	case len(nonce) > maxIdentity:
 		return Peer{}, refuse(ErrHeaders)
 	}
-	fresh, err := s.hub.Remember(r.Context(), "nonce|"+peer.StoreID+"|"+nonce, until)
+	// A question may be answered before its nonce is on the disk: a copy of it that comes after a crash in between
+	// learns a number. An event waits for the disk in any case.
+	fresh, err := s.hub.Remember(r.Context(), "nonce|"+peer.StoreID+"|"+nonce, until, route == RouteEvent)
 	if err != nil {
 		return Peer{}, err
 	}
