@@ -48,9 +48,9 @@ type item struct {
 	markers  stock.Markers
 	modified time.Time
 	// fields are what the item says of backorders and low stock, unread what it said before a write of ours of which
-	// the agent did not hear yet.
-	fields, unread stock.Values
-	deleted        bool
+	// the agent did not hear yet, heard what an agent was last told.
+	fields, unread, heard stock.Values
+	deleted               bool
 }
 
 // reading is the item as a driver tells it, without its markers.
@@ -60,7 +60,7 @@ func (it *item) reading() engine.Item {
 }
 
 // choice is a field that a person set in a shop, read when the shop first told an agent of it. It is lost where our
-// write came over it before that, or where it undid a write of which the agent did not hear yet.
+// write came over it before that, or where it undid what the agent did not hear yet: a write, or another choice.
 type choice struct {
 	at     time.Time
 	read   time.Time
@@ -87,7 +87,13 @@ func (s *shop) choose(object int64) {
 		return // more would be taken for programs that undo each other
 	}
 	it.fields[f], it.modified = value, second(s.w.now)
-	s.w.choices = append(s.w.choices, &choice{at: s.w.now, store: s.id, object: object, field: f, value: value, lost: it.unread[f] == value})
+	if it.heard[f] == value {
+		for _, c := range s.w.choices {
+			c.lost = c.lost || c.store == s.id && c.object == object && c.field == f && c.read.IsZero()
+		}
+	}
+	s.w.choices = append(s.w.choices, &choice{at: s.w.now, store: s.id, object: object, field: f, value: value,
+		lost: it.unread[f] == value || it.heard[f] == value})
 	s.w.meet("choice", s)
 }
 
@@ -99,7 +105,8 @@ func (s *shop) told(items []engine.Item, at time.Time) {
 		}
 	}
 	for _, i := range items {
-		s.items[i.Ref.Object()].unread = stock.Values{}
+		it := s.items[i.Ref.Object()]
+		it.unread, it.heard = stock.Values{}, stock.Values{stock.Backorders: i.Backorders, stock.LowStock: stock.LowStockValue(i.LowStockAmount)}
 	}
 }
 
