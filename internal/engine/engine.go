@@ -121,7 +121,7 @@ type Driver interface {
 	Read(ctx context.Context, refs []stock.Ref) (Page, error)
 	// Orders lists orders, those of a page oldest modification first.
 	Orders(ctx context.Context, q OrderQuery) (OrderPage, error)
-	// Push writes, at most [BatchSize]; one result for each push, in order.
+	// Push writes, at most [BatchSize], variations of one parent or products; one result for each push, in order.
 	Push(ctx context.Context, pushes []Push) []Result
 	// Forget removes our markers, all slots, from the named items, at most [BatchSize], and writes nothing else.
 	// Items that are not there any more are no error.
@@ -141,6 +141,8 @@ type Fault struct {
 	RetryAfter time.Duration
 	// Unsent: the request is known to have had no effect.
 	Unsent bool
+	// TooLarge: fewer items at once may pass.
+	TooLarge bool
 }
 
 // ReasonOrdersUnreadable is the one reason the engine itself acts on: it goes on without orders.
@@ -230,7 +232,7 @@ type Tx interface {
 	PutPlacement(stock.Placement) error
 	DeletePlacement(store string, pool int64) error
 
-	// Due are placements that may be pushed, longest waiting first. Unlike are those that differ in a field beside
+	// Due are placements that may be pushed, the urgent before all others, longest waiting first. Unlike are those that differ in a field beside
 	// the quantity, by pool, but for stopped pools. Restless are those that need a clean
 	// sample, Pending those with an attempt that may still land.
 	Due(store string, limit int) ([]stock.Placement, error)

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -139,9 +140,15 @@ func (l *lane) forgetSome(ctx context.Context, st Store) (time.Time, error) {
 			}
 		}
 	}
-	for start := 0; start < len(refs); start += BatchSize {
-		part := refs[start:min(start+BatchSize, len(refs))]
-		if err := st.Driver.Forget(ctx, part); err != nil {
+	for len(refs) > 0 {
+		part := refs[:min(len(refs), l.pace.size())]
+		refs = refs[len(part):]
+		sent := l.e.clock.Now()
+		err := st.Driver.Forget(ctx, part)
+		var fault *Fault
+		_ = errors.As(err, &fault)
+		l.pace.learn(len(part), l.e.clock.Now().Sub(sent), fault, l.e.clock.Now())
+		if err != nil {
 			return time.Time{}, l.forgot(f, err)
 		}
 		l.e.mu.Lock()

@@ -77,6 +77,7 @@ type lane struct {
 	sweepAgain time.Time
 	// asked is the time the store has spent on the requests of the poll under way.
 	asked time.Duration
+	pace  pace
 }
 
 type catalogueScan struct {

@@ -9,7 +9,7 @@ import (
 	"stocksync.dev/stocksync/internal/stock"
 )
 
-// push writes what is due, in one batch. Every attempt is durable before its request is sent.
+// push writes the most urgent of what is due, in one request. Every attempt is durable before its request is sent.
 // Where writes are held for a while it returns until when.
 func (l *lane) push(ctx context.Context, st Store) (pushed bool, until time.Time, err error) {
 	if st.Mode != Sync || !l.mayWrite() || !l.e.beginWriting(st.ID) {
@@ -20,9 +20,9 @@ func (l *lane) push(ctx context.Context, st Store) (pushed bool, until time.Time
 	var pushes []Push
 	var pools []int64
 	now := l.e.clock.Now()
-	due, err := l.due(ctx, st)
+	due, until, err := l.due(ctx, st, now)
 	if err != nil || len(due) == 0 {
-		return false, time.Time{}, err
+		return false, until, err
 	}
 	err = l.e.ledger.Update(ctx, func(tx Tx) error {
 		sent, pushes, pools, until = nil, nil, nil, time.Time{}
@@ -70,8 +70,24 @@ func (l *lane) push(ctx context.Context, st Store) (pushed bool, until time.Time
 	if err != nil || len(pushes) == 0 {
 		return false, until, err
 	}
+	began := l.e.clock.Now()
 	results := st.Driver.Push(ctx, pushes)
+	ended := l.e.clock.Now()
+	l.pace.learn(len(pushes), ended.Sub(began), faultOf(results), ended)
 	return true, time.Time{}, l.answered(ctx, st, pools, sent, pushes, results)
+}
+
+// faultOf is the fault of a request of which no item was answered.
+func faultOf(results []Result) (f *Fault) {
+	for _, r := range results {
+		if r.Item != nil || r.Gone || !r.Window.To.IsZero() {
+			return nil
+		}
+		if f == nil {
+			_ = errors.As(r.Err, &f)
+		}
+	}
+	return f
 }
 
 // answered takes in the outcome of a batch. What was not answered is read again before anything else is

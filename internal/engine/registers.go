@@ -47,21 +47,34 @@ func (t *turn) answeredFields(pool *stock.Pool, p *stock.Placement, wrote stock.
 	return stock.AnsweredFields(pool, p, wrote, before.Shelf.Rederive, t.fieldReading(item, before.ReadAt), t.st.Mode == Sync, t.st.Policy, t.now)
 }
 
-// due are the placements to write: first those whose quantity differs, then those that differ in a field.
-func (l *lane) due(ctx context.Context, st Store) (due []stock.Placement, err error) {
+// due are the placements to write now: first those whose quantity differs, then those that differ in a field. Where
+// there are some and the store is given a rest it returns until when.
+func (l *lane) due(ctx context.Context, st Store, now time.Time) (batch []stock.Placement, until time.Time, err error) {
 	err = l.e.ledger.View(ctx, func(tx Tx) error {
-		if due, err = tx.Due(st.ID, BatchSize); err != nil || len(due) == BatchSize {
-			return err
-		}
-		unlike, err := tx.Unlike(st.ID, BatchSize)
-		for _, p := range unlike {
-			if !slices.ContainsFunc(due, func(d stock.Placement) bool { return d.Pool == p.Pool }) && len(due) < BatchSize {
-				due = append(due, p)
+		for looked := BatchSize; ; looked *= lookAhead {
+			due, err := tx.Due(st.ID, looked)
+			if err != nil {
+				return err
+			}
+			more := len(due) == looked
+			if !more {
+				unlike, err := tx.Unlike(st.ID, BatchSize)
+				if err != nil {
+					return err
+				}
+				for _, p := range unlike {
+					if !slices.ContainsFunc(due, func(d stock.Placement) bool { return d.Pool == p.Pool }) {
+						due = append(due, p)
+					}
+				}
+			}
+			batch, until = l.pace.next(due, now)
+			if len(batch) == 0 || len(batch) == l.pace.size() || !more || looked > BatchSize {
+				return nil
 			}
 		}
-		return err
 	})
-	return due, err
+	return batch, until, err
 }
 
 // fieldsDue records what is about to be written of the fields.

@@ -34,6 +34,14 @@ type shop struct {
 	served                             requests
 	// jammed is until when writes wait for a lock.
 	jammed time.Time
+	// slowWrites is how much longer each item of a write takes, refuses answers instead of the shop, unless it is nil
+	// or returns nil; dead never answers.
+	slowWrites time.Duration
+	refuses    func() *engine.Fault
+	dead       bool
+	// calls are when the shop was asked for anything, pushed the objects of each write that was sent to it.
+	calls  []time.Time
+	pushed [][]int64
 	// undone are the units per order that were given back before the restore, and are not any more.
 	undone map[int64]int64
 }
@@ -250,6 +258,17 @@ func (l *link) call(ctx context.Context, write bool, serve func(reply func())) (
 	if ctx.Err() != nil {
 		return stock.Window{}, &engine.Fault{Reason: "Cancelled", Unsent: true}
 	}
+	l.s.calls = append(l.s.calls, w.now)
+	if l.s.refuses != nil {
+		if f := l.s.refuses(); f != nil {
+			l.wait(50 * time.Millisecond)
+			return stock.Window{}, f
+		}
+	}
+	if l.s.dead {
+		l.wait(30 * time.Second)
+		return stock.Window{}, errCut
+	}
 	if l.s.down || w.roll(w.faults.refuse) {
 		w.meet("refused", l.s)
 		l.wait(w.between(5*time.Millisecond, 50*time.Millisecond))
@@ -385,6 +404,11 @@ func (l *link) Push(ctx context.Context, pushes []engine.Push) []engine.Result {
 		l.w.t.Errorf("%s was written to during a dry run", l.s.id)
 	}
 	l.w.writes = append(l.w.writes, write{l.w.now, l.s.id, l.a.ledgerID})
+	var objects []int64
+	for _, p := range pushes {
+		objects = append(objects, p.Ref.Object())
+	}
+	l.s.pushed = append(l.s.pushed, objects)
 	var answers []engine.Result
 	w, err := l.call(ctx, true, func(reply func()) { l.serve(pushes, 0, death, &answers, reply) })
 	if err != nil {
@@ -430,9 +454,9 @@ func (l *link) serve(pushes []engine.Push, i, death int, answers *[]engine.Resul
 			w.meet("death", l.s)
 			return
 		}
-		lock := time.Duration(0)
+		lock := l.s.slowWrites
 		if w.roll(w.faults.lock) {
-			lock = w.between(time.Second, 99*time.Second)
+			lock += w.between(time.Second, 99*time.Second)
 			w.meet("lock", l.s)
 		}
 		modified := second(w.now)

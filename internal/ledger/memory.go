@@ -484,6 +484,12 @@ func (tx *memoryTx) Due(store string, limit int) ([]stock.Placement, error) {
 		}
 	}
 	slices.SortFunc(due, func(a, b stock.Placement) int {
+		if a.Urgent() != b.Urgent() {
+			if a.Urgent() {
+				return -1
+			}
+			return 1
+		}
 		return cmp.Or(a.DirtySince.Compare(b.DirtySince), cmp.Compare(a.Pool, b.Pool))
 	})
 	due = cut(due, limit)

@@ -156,10 +156,16 @@ var migrations = [][]string{{
 		until INTEGER NOT NULL
 	) STRICT, WITHOUT ROWID`,
 	`CREATE INDEX nonces_until ON nonces (until)`,
+}, {
+	`CREATE INDEX placements_urgent ON placements (store, dirty_since, pool) WHERE todo <> 0 AND ` + urgent,
 }}
 
 // rare is a part of the schema: it must not change without a migration.
 const rare = `(conflict = 1 OR kind NOT IN ('Read', 'Ordered', 'Enrolled', 'Pushed', 'Arrived'))`
+
+// urgent is [stock.Placement.Urgent] where there is something to do. It is a part of the schema too: with another
+// [stock.FewUnits] it needs a migration.
+const urgent = `contained + counted + todo <= 5`
 
 // check refuses a file that is no ledger, or one of a newer version, before anything is written to it. It
 // returns how many migrations the file has had.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -507,4 +508,48 @@ func TestStatementsUseIndexes(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestUrgentIsDueFirst: what is to show few units does not wait behind a backlog, however young it is.
+func TestUrgentIsDueFirst(t *testing.T) {
+	if !strings.HasSuffix(urgent, fmt.Sprintf(" <= %d", stock.FewUnits)) {
+		t.Fatalf("the ledger's %q is not stock.FewUnits %d", urgent, stock.FewUnits)
+	}
+	both(t, func(t *testing.T, l peopleLedger) {
+		err := l.Update(t.Context(), func(tx engine.Tx) error {
+			for i := range int64(6) {
+				p, err := tx.NewPool(fmt.Sprint(i), stock.Key(fmt.Sprint(i)))
+				if err != nil {
+					return err
+				}
+				p.Set = true
+				shows := []int64{90, 90, stock.FewUnits, 90, stock.FewUnits + 1, 0}[i]
+				err = errors.Join(tx.PutPool(p), tx.PutPlacement(stock.Placement{Store: "fr", Pool: p.ID, Ref: stock.Ref{Product: p.ID}, Enrolled: true,
+					Contained: shows + 1, Todo: -1, DirtySince: time.Unix(100+i, 0)}))
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for limit, want := range map[int][]int64{0: {3, 6, 1, 2, 4, 5}, 1: {3}, 3: {3, 6, 1}} {
+			err := l.View(t.Context(), func(tx engine.Tx) error {
+				due, err := tx.Due("fr", limit)
+				var got []int64
+				for _, p := range due {
+					got = append(got, p.Pool)
+				}
+				if !slices.Equal(got, want) {
+					t.Errorf("the first %d due are %v, want %v", limit, got, want)
+				}
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }

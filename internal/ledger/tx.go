@@ -206,9 +206,15 @@ func (tx *sqliteTx) StorePlacements(store string, after int64, limit int) ([]sto
 
 // Due implements [engine.Tx].
 func (tx *sqliteTx) Due(store string, limit int) ([]stock.Placement, error) {
-	return tx.placements(`store = ? AND todo <> 0 AND pushable = 1
+	const may = ` AND todo <> 0 AND pushable = 1
 		AND EXISTS (SELECT 1 FROM pools WHERE id = placements.pool AND is_set = 1 AND stopped = '')
-		ORDER BY dirty_since, pool LIMIT ?`, store, all(limit))
+		ORDER BY dirty_since, pool LIMIT ?`
+	first, err := tx.placements(`store = ? AND `+urgent+may, store, all(limit))
+	if err != nil || (limit > 0 && len(first) == limit) {
+		return first, err
+	}
+	rest, err := tx.placements(`store = ? AND NOT (`+urgent+`)`+may, store, all(limit-len(first)))
+	return append(first, rest...), err
 }
 
 // Unlike implements [engine.Tx].

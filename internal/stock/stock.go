@@ -169,6 +169,12 @@ func (p *Placement) Restless() bool {
 // Pending tells whether an attempt may still land unseen, so that the item should be looked at now and then.
 func (p *Placement) Pending() bool { return len(p.Attempts) > 0 }
 
+// FewUnits is how many units are few: a SKU that runs out is what shops can oversell.
+const FewUnits = 5
+
+// Urgent tells whether the store is to show few units and shows something else.
+func (p *Placement) Urgent() bool { return p.Todo != 0 && p.Contained+p.Counted+p.Todo <= FewUnits }
+
 // Pool is the stock of one SKU, or of several that share one quantity.
 type Pool struct {
 	ID int64

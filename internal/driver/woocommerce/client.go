@@ -78,8 +78,8 @@ type Client struct {
 	readable atomic.Bool
 	skew     atomic.Int64
 	// limit bounds what is read of an answer; maxBody but in tests.
-	limit         int64
-	reads, writes pace
+	limit int64
+	reads pace
 }
 
 var _ engine.Driver = (*Client)(nil)
@@ -123,7 +123,6 @@ func New(o Options) (*Client, error) {
 	if c.timeout == 0 {
 		c.timeout = DefaultTimeout
 	}
-	c.reads.least, c.writes.least = minPage, 1
 	c.limit = maxBody
 	if c.http == nil {
 		transport, err := httpfault.Transport(o.CABundle, 4)

@@ -66,7 +66,9 @@ func classify(r request, a answer, readable bool) *engine.Fault {
 	case a.status == http.StatusNotFound:
 		return fault(v1alpha1.ReasonUnexpectedContent, false, "there is no WordPress REST API at %s: check the URL, and set permalinks to anything but Plain", apiPath)
 	case a.status == http.StatusRequestEntityTooLarge:
-		return fault(v1alpha1.ReasonUnexpectedContent, true, "the shop, or a server in front of it, refuses a request of this size")
+		f := fault(v1alpha1.ReasonUnexpectedContent, true, "the shop, or a server in front of it, refuses a request of this size")
+		f.TooLarge = true
+		return f
 	case a.status == http.StatusTooManyRequests:
 		return waiting(fault(v1alpha1.ReasonRateLimited, true, "the shop's host asks for fewer requests"))
 	case a.status == http.StatusServiceUnavailable && (a.code == "wp_die" || bytes.Contains(bytes.ToLower(a.body), []byte("maintenance"))):

@@ -74,7 +74,7 @@ type batchAnswer struct {
 }
 
 // Push implements [engine.Driver]: one request for products and one for the variations of each parent, of at most
-// [engine.BatchSize] items, fewer where the shop is slow. After a request that failed no other is sent.
+// [engine.BatchSize] items. After a request that failed no other is sent.
 func (c *Client) Push(ctx context.Context, pushes []engine.Push) []engine.Result {
 	results := make([]engine.Result, len(pushes))
 	// The indexes of the pushes that travel together, in the order of their first.
@@ -92,16 +92,16 @@ func (c *Client) Push(ctx context.Context, pushes []engine.Push) []engine.Result
 	}
 	var broken *engine.Fault
 	for _, parent := range parents {
-		rest := groups[parent]
-		for len(rest) > 0 && broken == nil {
-			n := min(len(rest), c.writes.size())
-			broken = c.push(ctx, parent, pushes, rest[:n], results)
-			rest = rest[n:]
-		}
-		for _, i := range rest {
-			unsent := *broken
-			unsent.Unsent = true
-			results[i].Err = &unsent
+		for rest := range slices.Chunk(groups[parent], engine.BatchSize) {
+			if broken == nil {
+				broken = c.push(ctx, parent, pushes, rest, results)
+				continue
+			}
+			for _, i := range rest {
+				unsent := *broken
+				unsent.Unsent = true
+				results[i].Err = &unsent
+			}
 		}
 	}
 	return results
@@ -118,7 +118,6 @@ func (c *Client) push(ctx context.Context, parent int64, pushes []engine.Push, p
 		b.Update = append(b.Update, updateOf(pushes[i]))
 	}
 	a, err := c.do(ctx, request{method: http.MethodPost, path: path, body: b})
-	c.writes.learn(a, err, c.timeout)
 	if notFound(a) {
 		for _, i := range part {
 			results[i] = engine.Result{Window: a.window, Gone: true, Err: missing()}
@@ -197,10 +196,8 @@ func (c *Client) Forget(ctx context.Context, refs []stock.Ref) error {
 		if parent != 0 {
 			path = fmt.Sprintf("products/%d/variations/batch", parent)
 		}
-		for rest := groups[parent]; len(rest) > 0; {
-			n := min(len(rest), c.writes.size())
-			a, err := c.do(ctx, request{method: http.MethodPost, path: path, body: map[string]any{"update": rest[:n]}})
-			c.writes.learn(a, err, c.timeout)
+		for part := range slices.Chunk(groups[parent], engine.BatchSize) {
+			a, err := c.do(ctx, request{method: http.MethodPost, path: path, body: map[string]any{"update": part}})
 			if notFound(a) {
 				break
 			}
@@ -210,7 +207,6 @@ func (c *Client) Forget(ctx context.Context, refs []stock.Ref) error {
 			if err := forgotten(a); err != nil {
 				return err
 			}
-			rest = rest[n:]
 		}
 	}
 	return nil

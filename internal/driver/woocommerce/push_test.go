@@ -188,55 +188,6 @@ func TestPushOfManyIsCutIntoBatches(t *testing.T) {
 	}
 }
 
-// TestSlowShopGetsSmallerBatches: a batch that outlasts the time limit is written all the same but never
-// answered, so sending it again and again would never end.
-func TestSlowShopGetsSmallerBatches(t *testing.T) {
-	t.Parallel()
-	now, perItem := testTime, 700*time.Millisecond
-	var sizes []int
-	handler := func(w http.ResponseWriter, r *http.Request) {
-		var b batch
-		_ = json.NewDecoder(r.Body).Decode(&b)
-		sizes = append(sizes, len(b.Update))
-		took := perItem * time.Duration(len(b.Update))
-		now = now.Add(took)
-		if took > DefaultTimeout {
-			w.WriteHeader(504)
-			return
-		}
-		var out []row
-		for _, u := range b.Update {
-			out = append(out, simple(int(u.ID), "S", 1))
-		}
-		answerJSON(w, row{"update": out})
-	}
-	c, err := New(Options{URL: "https://store.example", ConsumerKey: testKey, ConsumerSecret: testSecret, HTTP: &shop{handler: handler}, Now: func() time.Time { return now }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var pushes []engine.Push
-	for id := range int64(100) {
-		pushes = append(pushes, engine.Push{Ref: stock.Ref{Product: id + 1}, Units: 1})
-	}
-	answered := func() (n int) {
-		for _, r := range c.Push(context.Background(), pushes) {
-			if r.Item != nil {
-				n++
-			}
-		}
-		return n
-	}
-	equal(t, "first", answered(), 0)
-	equal(t, "second", answered(), 0)
-	equal(t, "third", answered(), 100)
-	equal(t, "sizes", sizes, []int{100, 50, 25, 12, 12, 12, 12, 12, 12, 3})
-	perItem = time.Millisecond
-	sizes = nil
-	answered()
-	answered()
-	equal(t, "sizes when it is quick again", sizes, []int{25, 50, 25, 100})
-}
-
 func TestMarkers(t *testing.T) {
 	t.Parallel()
 	m := stock.Marker{Ledger: "0123456789abcdef0123456789abcdef", Pool: 9, Store: "boutique-fr", Product: 311, Attempt: 1 << 40, At: testTime}
