@@ -255,6 +255,9 @@ type Tx interface {
 	NextAttempt() (int64, error)
 	RaiseAttempt(id int64) error
 
+	// Remember keeps a text until a time, and tells whether it was not known at now; what has passed is forgotten.
+	Remember(text string, until, now time.Time) (fresh bool, err error)
+
 	// Value and SetValue keep small texts (cursors) per store.
 	Value(store, name string) (string, error)
 	SetValue(store, name, value string) error
@@ -312,7 +315,10 @@ type Store struct {
 	// (0.02 is two percent).
 	MinInterval time.Duration
 	MaxLoad     float64
-	Driver      Driver
+	// Driver speaks to the store, or Absolute where the plugin is the only way in; one of both is set. Where the plugin
+	// is beside a Driver, its events are hints.
+	Driver   Driver
+	Absolute Absolute
 	// Revision changes with all that matters to the placements of the store: Off or not, policy, exclusions. As
 	// long as it stays the same they need not be gone through one by one; while empty they always are.
 	Revision string
@@ -321,7 +327,7 @@ type Store struct {
 // sameAs tells that a lane need not begin anew.
 func (s Store) sameAs(o Store) bool {
 	return s.Revision != "" && s.Revision == o.Revision && s.Mode == o.Mode && s.Policy == o.Policy && s.TakeOver == o.TakeOver &&
-		s.MinInterval == o.MinInterval && s.MaxLoad == o.MaxLoad && s.Driver == o.Driver
+		s.MinInterval == o.MinInterval && s.MaxLoad == o.MaxLoad && s.Driver == o.Driver && s.Absolute == o.Absolute
 }
 
 func (s Store) String() string { return fmt.Sprintf("store %s", s.ID) }

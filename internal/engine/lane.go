@@ -51,6 +51,8 @@ type lane struct {
 	store Store
 	hints map[int64]bool
 	state StoreState
+	// offered are SKUs that a master which cannot list them is to be asked about.
+	offered map[stock.Key]string
 	// fresh asks the lane to look at everything again: the configuration changed.
 	fresh bool
 	// rescan asks for the whole catalogue, retry to end the back-off; forget is the removal of our markers.
@@ -113,7 +115,7 @@ func newLane(e *Engine, st Store) *lane {
 	return &lane{
 		e: e, id: st.ID, log: e.log.WithValues("store", st.ID), signal: e.clock.NewSignal(), store: st,
 		rand:  rand.New(rand.NewPCG(h.Sum64(), 1)),
-		hints: map[int64]bool{}, samples: map[int64][]stock.Sample{}, recheck: map[int64]stock.Ref{},
+		hints: map[int64]bool{}, offered: map[stock.Key]string{}, samples: map[int64][]stock.Sample{}, recheck: map[int64]stock.Ref{},
 		verified: map[int64]bool{}, ask: map[int64]bool{}, state: StoreState{StoreID: st.ID},
 	}
 }
@@ -182,6 +184,8 @@ func (l *lane) step(ctx context.Context, st Store) (time.Time, error) {
 	case st.Mode == Off:
 		l.giveUp(ctx, agentapi.Finding{Class: agentapi.StoreUnreachable, Message: "the store's mode is Off: nothing is read or written there"})
 		return now.Add(idle), nil
+	case st.Absolute != nil:
+		return l.absolute(ctx, st)
 	case !l.started:
 		return time.Time{}, l.start(ctx, st)
 	case len(l.recheck) > 0:

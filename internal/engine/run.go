@@ -364,7 +364,10 @@ type StoreState struct {
 	OrdersUnreadable    bool
 	// Scanned: the whole catalogue was read at least once, if not by this process then by one before.
 	Scanned bool
-	Stats   Stats
+	// Pulse is the last answer of a store whose plugin is the only way in, and PingedAt when it came.
+	Pulse    Pulse
+	PingedAt time.Time
+	Stats    Stats
 }
 
 // Status reports every store, the master first, then by id.

@@ -38,6 +38,8 @@ var (
 	ErrRunInProgress = errors.New("a run is in progress")
 	// ErrUnknown: there is no such run, store or trip.
 	ErrUnknown = errors.New("unknown")
+	// ErrOff: the store is in mode Off.
+	ErrOff = errors.New("the store is switched off")
 )
 
 // refusal is one of the errors above with a text of its own.

@@ -93,6 +93,11 @@ func drawPlacement(t *rapid.T) stock.Placement {
 	for range rapid.IntRange(0, 2).Draw(t, "pushes") {
 		p.Pushes = append(p.Pushes, stock.PushMark{Units: genUnits.Draw(t, "units"), From: genTime.Draw(t, "from"), To: genTime.Draw(t, "to")})
 	}
+	if rapid.IntRange(0, 2).Draw(t, "absolute") == 0 {
+		p.Absolute.Writes = []stock.Write{{ID: 3, Base: genUnits.Draw(t, "base"), To: 4, From: genTime.Draw(t, "from"), SentAt: genTime.Draw(t, "sent"),
+			Until: genTime.Draw(t, "until"), State: stock.Void, Answered: true, Lost: -1, Told: []int64{4, 5}}}
+		p.Absolute.Heard = []stock.Hearing{{Quantity: 7, Seconds: 1_700_000_000, At: genTime.Draw(t, "heard")}}
+	}
 	if rapid.Bool().Draw(t, "shelf") {
 		p.Shelf = stock.Shelf{Seen: stock.Values{"no", stock.None, "", stock.Yes}, Modified: genTime.Draw(t, "modified"), Joined: rapid.Bool().Draw(t, "joined"),
 			Rederived: genTime.Draw(t, "rederived"), Rederive: rapid.Bool().Draw(t, "rederive")}
@@ -139,6 +144,10 @@ func drawStep(t *rapid.T) step {
 			Units: genUnits.Draw(t, "units"), Created: genTime.Draw(t, "created"), Changes: []stock.Change{{At: genTime.Draw(t, "changed"), Units: 1}}, Modified: genTime.Draw(t, "modified")}
 		return func(tx engine.Tx) string { return answer(tx.PutLine(store, l)) }
 	case 9:
+		if rapid.IntRange(0, 2).Draw(t, "remember") == 0 {
+			until, now := genTime.Draw(t, "until"), genTime.Draw(t, "now")
+			return func(tx engine.Tx) string { return answer(tx.Remember(text, until, now)) }
+		}
 		if rapid.IntRange(0, 5).Draw(t, "drop") == 0 {
 			return func(tx engine.Tx) string { return answer(tx.DropStore(store)) }
 		}

@@ -166,6 +166,14 @@ func copyPlacement(p stock.Placement) stock.Placement {
 	for i := range p.Shelf.Writes {
 		p.Shelf.Writes[i].At = at(p.Shelf.Writes[i].At)
 	}
+	p.Absolute.Writes, p.Absolute.Heard = clone(p.Absolute.Writes), clone(p.Absolute.Heard)
+	for i := range p.Absolute.Writes {
+		w := &p.Absolute.Writes[i]
+		w.From, w.SentAt, w.Until, w.Told = at(w.From), at(w.SentAt), at(w.Until), clone(w.Told)
+	}
+	for i := range p.Absolute.Heard {
+		p.Absolute.Heard[i].At = at(p.Absolute.Heard[i].At)
+	}
 	return p
 }
 

@@ -27,6 +27,8 @@ type Memory struct {
 	history   []Row
 	conflicts []Row
 	nonces    map[[16]byte]time.Time
+	// remembered are texts with the time they are kept until.
+	remembered map[string]time.Time
 	memoryRuns
 }
 
@@ -57,6 +59,8 @@ func NewMemory() *Memory {
 		keysOf: map[int64][]stock.Key{},
 		stores: map[string]*memoryStore{},
 		nonces: map[[16]byte]time.Time{},
+
+		remembered: map[string]time.Time{},
 	}
 }
 
@@ -701,6 +705,26 @@ func (tx *memoryTx) RaiseAttempt(id int64) error {
 	}
 	assign(tx, &tx.m.attempt, max(id, tx.m.attempt))
 	return nil
+}
+
+// Remember implements [engine.Tx].
+func (tx *memoryTx) Remember(text string, until, now time.Time) (bool, error) {
+	if err := tx.writable(); err != nil {
+		return false, err
+	}
+	key := digest(text)
+	if at(now).Before(tx.m.remembered[key]) {
+		return false, nil
+	}
+	if len(tx.m.remembered) >= maxRemembered {
+		for k, passes := range tx.m.remembered {
+			if !at(now).Before(passes) {
+				remove(tx, tx.m.remembered, k)
+			}
+		}
+	}
+	put(tx, tx.m.remembered, key, at(until))
+	return true, nil
 }
 
 // Value implements [engine.Tx].

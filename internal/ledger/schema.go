@@ -158,6 +158,15 @@ var migrations = [][]string{{
 	`CREATE INDEX nonces_until ON nonces (until)`,
 }, {
 	`CREATE INDEX placements_urgent ON placements (store, dirty_since, pool) WHERE todo <> 0 AND ` + urgent,
+}, {
+	// What must not be taken twice, as a hash, and stores that are written whole numbers.
+	`CREATE TABLE remembered (
+		id    INTEGER PRIMARY KEY AUTOINCREMENT,
+		text  TEXT NOT NULL UNIQUE,
+		until INTEGER NOT NULL
+	) STRICT`,
+	`CREATE INDEX remembered_until ON remembered (until)`,
+	`ALTER TABLE placements ADD COLUMN absolute TEXT NOT NULL DEFAULT ''`,
 }}
 
 // rare is a part of the schema: it must not change without a migration.

@@ -1,7 +1,9 @@
 package ledger
 
 import (
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -148,14 +150,14 @@ func (tx *sqliteTx) Keys(pool int64) ([]stock.Key, error) {
 }
 
 const placementColumns = `store, pool, product, variation, sku, enrolled, blocked, contained, baseline, taken, counted, quantity, shown,
-	read_at, undecided, restored, known, attempts, pushes, parted_since, unanswered_at, todo, dirty_since, shelf`
+	read_at, undecided, restored, known, attempts, pushes, parted_since, unanswered_at, todo, dirty_since, shelf, absolute`
 
 func scanPlacement(from scanner) (stock.Placement, error) {
 	var p stock.Placement
 	var read, parted, unanswered, dirty int64
-	var known, attempts, pushes, shelf string
+	var known, attempts, pushes, shelf, absolute string
 	err := from.Scan(&p.Store, &p.Pool, &p.Ref.Product, &p.Ref.Variation, &p.SKU, &p.Enrolled, &p.Blocked, &p.Contained, &p.Baseline, &p.Taken,
-		&p.Counted, &p.Quantity, &p.Shown, &read, &p.Undecided, &p.Restored, &known, &attempts, &pushes, &parted, &unanswered, &p.Todo, &dirty, &shelf)
+		&p.Counted, &p.Quantity, &p.Shown, &read, &p.Undecided, &p.Restored, &known, &attempts, &pushes, &parted, &unanswered, &p.Todo, &dirty, &shelf, &absolute)
 	if err != nil {
 		return stock.Placement{}, err
 	}
@@ -163,7 +165,7 @@ func scanPlacement(from scanner) (stock.Placement, error) {
 	if known != "" {
 		err = json.Unmarshal([]byte(known), &p.Known)
 	}
-	return p, errors.Join(err, unpack(attempts, &p.Attempts), unpack(pushes, &p.Pushes), unpackOne(shelf, &p.Shelf))
+	return p, errors.Join(err, unpack(attempts, &p.Attempts), unpack(pushes, &p.Pushes), unpackOne(shelf, &p.Shelf), unpackOne(absolute, &p.Absolute))
 }
 
 func (tx *sqliteTx) placement(where string, args ...any) (stock.Placement, bool, error) {
@@ -259,18 +261,22 @@ func (tx *sqliteTx) PutPlacement(p stock.Placement) error {
 	if err != nil {
 		return err
 	}
+	absolute, err := packOne(p.Absolute)
+	if err != nil {
+		return err
+	}
 	err = tx.s.exec(`INSERT INTO placements (`+placementColumns+`, object, pushable, restless, pending, unlike)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (store, pool) DO UPDATE SET product = excluded.product, variation = excluded.variation, sku = excluded.sku,
 			enrolled = excluded.enrolled, blocked = excluded.blocked, contained = excluded.contained, baseline = excluded.baseline,
 			taken = excluded.taken, counted = excluded.counted, quantity = excluded.quantity, shown = excluded.shown,
 			read_at = excluded.read_at, undecided = excluded.undecided, restored = excluded.restored, known = excluded.known,
 			attempts = excluded.attempts, pushes = excluded.pushes, parted_since = excluded.parted_since, unanswered_at = excluded.unanswered_at, todo = excluded.todo,
-			dirty_since = excluded.dirty_since, shelf = excluded.shelf, unlike = excluded.unlike, object = excluded.object, pushable = excluded.pushable,
+			dirty_since = excluded.dirty_since, shelf = excluded.shelf, absolute = excluded.absolute, unlike = excluded.unlike, object = excluded.object, pushable = excluded.pushable,
 			restless = excluded.restless, pending = excluded.pending`,
 		p.Store, p.Pool, p.Ref.Product, p.Ref.Variation, p.SKU, p.Enrolled, p.Blocked, p.Contained, p.Baseline, p.Taken, p.Counted, p.Quantity,
 		p.Shown, p.ReadAt.UnixMicro(), p.Undecided, p.Restored, known, attempts, pushes, p.PartedSince.UnixMicro(), p.UnansweredAt.UnixMicro(), p.Todo,
-		p.DirtySince.UnixMicro(), shelf, p.Ref.Object(), pushable(p), p.Restless(), p.Pending(), p.Shelf.Due())
+		p.DirtySince.UnixMicro(), shelf, absolute, p.Ref.Object(), pushable(p), p.Restless(), p.Pending(), p.Shelf.Due())
 	switch code(err) {
 	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
 		return poolError(p.Pool)
@@ -405,6 +411,33 @@ func (tx *sqliteTx) RaiseAttempt(id int64) error {
 		return err
 	}
 	return tx.s.exec(`UPDATE ledger SET attempt = ?1 WHERE attempt < ?1`, id)
+}
+
+// Remember implements [engine.Tx].
+func (tx *sqliteTx) Remember(text string, until, now time.Time) (bool, error) {
+	if err := tx.writable(); err != nil {
+		return false, err
+	}
+	// A few at a time, more than come; what is remembered is bounded also where nothing passes.
+	err := errors.Join(
+		tx.s.exec(`DELETE FROM remembered WHERE id IN (SELECT id FROM remembered WHERE until <= ? ORDER BY until LIMIT 4)`, now.UnixMicro()),
+		tx.s.exec(`DELETE FROM remembered WHERE id IN (SELECT id FROM remembered
+			WHERE id <= (SELECT max(id) FROM remembered) - ? ORDER BY id LIMIT 4)`, maxRemembered))
+	if err != nil {
+		return false, err
+	}
+	n, err := tx.s.change(`INSERT INTO remembered (text, until) VALUES (?1, ?2)
+		ON CONFLICT (text) DO UPDATE SET until = excluded.until WHERE until <= ?3`, digest(text), until.UnixMicro(), now.UnixMicro())
+	return n > 0, err
+}
+
+// maxRemembered bounds what is remembered: some hundred bytes each.
+const maxRemembered = 1_000_000
+
+// digest stands for a text of any length.
+func digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:16])
 }
 
 // Value implements [engine.Tx].

@@ -146,6 +146,8 @@ type Placement struct {
 	DirtySince time.Time
 	// Shelf is what is known of the fields beside the quantity.
 	Shelf Shelf
+	// Absolute is used where the store can only be written whole numbers.
+	Absolute Absolute
 }
 
 // ByQuantity is o: what the shop did by itself as its quantity shows it.
