@@ -152,7 +152,7 @@ func New(ctx context.Context, o Options, l Ledger, clock engine.Clock) (*Agent, 
 	a.engine = engine.New(a.ledger, id, clock, o.Log.WithName("engine"))
 	a.engine.Observe(observer{a})
 	a.runs = a.engine
-	a.receiver = newReceiver(id, clock.Now, a.engine.Hint, a.metrics.delivered, o.Log.WithName("webhooks"))
+	a.receiver = newReceiver(id, clock.Now, a.engine.Hint, func(string, engine.SourceEvent) {}, a.metrics.delivered, o.Log.WithName("webhooks"))
 	return a, nil
 }
 
@@ -366,7 +366,7 @@ func (a *Agent) apply(ctx context.Context, next Config) error {
 			a.metrics.forget(id)
 		}
 	}
-	a.receiver.configure(deaf)
+	a.receiver.configure(deaf, nil)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.conf, a.shops = conf, shops
@@ -421,7 +421,7 @@ func fingerprint(parts ...string) string {
 
 // keep starts the keeper of a store.
 func (a *Agent) keep(ctx context.Context, r *running, url string, state hooks) *running {
-	r.keeper = &keeper{shop: r.shop, url: url, secret: WebhookSecret(a.ledgerID, r.store.ID), clock: a.clock,
+	r.keeper = &keeper{peer: r.shop, url: url, secret: WebhookSecret(a.ledgerID, r.store.ID), clock: a.clock,
 		log: a.log.WithName("webhooks").WithValues("store", r.store.ID), state: state,
 		ours: func(ctx context.Context) (bool, error) { return a.ours(ctx, r.store.ID) },
 		tell: func(kind stock.Kind, cause, evidence string) {

@@ -28,12 +28,17 @@ const (
 	removeWithin = 10 * time.Second
 )
 
-// Shop is a store's REST API: what the engine needs of it, and what keeps hints coming.
-type Shop interface {
-	engine.Driver
+// hooked is a peer that can be asked to send webhooks.
+type hooked interface {
 	EnsureWebhooks(ctx context.Context, deliveryURL, secret string) ([]woocommerce.Repair, error)
 	RemoveWebhooks(ctx context.Context, deliveryURL string) error
 	Versions(ctx context.Context) (woocommerce.Versions, error)
+}
+
+// Shop is a store's REST API: what the engine needs of it, and what keeps hints coming.
+type Shop interface {
+	engine.Driver
+	hooked
 	// Probe tests the connection, writes nothing, and ends with the first check that fails.
 	Probe(ctx context.Context) []agentapi.PingCheck
 	Close()
@@ -56,7 +61,7 @@ type hooks struct {
 
 // keeper keeps the webhooks of one store alive and asks for its versions now and then.
 type keeper struct {
-	shop Shop
+	peer hooked
 	// url and secret of the webhooks; url is empty when none are wanted.
 	url, secret string
 	// ours tells whether the shop may be written to: not before it is known that no other ledger keeps it.
@@ -95,7 +100,7 @@ var errNotOurs = errors.New("the shop may not be written to")
 // keep does one round.
 func (k *keeper) keep(ctx context.Context) error {
 	if k.versionsDue() {
-		if v, err := k.shop.Versions(ctx); err == nil {
+		if v, err := k.peer.Versions(ctx); err == nil {
 			k.mu.Lock()
 			k.state.versions, k.state.versionsAt = v, k.clock.Now()
 			k.mu.Unlock()
@@ -107,7 +112,7 @@ func (k *keeper) keep(ctx context.Context) error {
 	if ours, err := k.ours(ctx); err != nil || !ours {
 		return errors.Join(err, errNotOurs)
 	}
-	repairs, err := k.shop.EnsureWebhooks(ctx, k.url, k.secret)
+	repairs, err := k.peer.EnsureWebhooks(ctx, k.url, k.secret)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -170,7 +175,7 @@ func (k *keeper) remove(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeWithin)
 	defer cancel()
-	if err := k.shop.RemoveWebhooks(ctx, k.url); err != nil {
+	if err := k.peer.RemoveWebhooks(ctx, k.url); err != nil {
 		k.log.Info("webhooks were left behind; the shop switches them off after seven failures", "cause", err.Error())
 		cause := ""
 		if f, ok := errors.AsType[*engine.Fault](err); ok {

@@ -15,7 +15,7 @@ import (
 )
 
 func newKeeper(shop Shop, log *logBook) *keeper {
-	return &keeper{shop: shop, url: "https://sync.example.com/x", secret: "s", clock: SystemClock{}, log: log.logger(),
+	return &keeper{peer: shop, url: "https://sync.example.com/x", secret: "s", clock: SystemClock{}, log: log.logger(),
 		ours: func(context.Context) (bool, error) { return true, nil }, tell: func(stock.Kind, string, string) {}}
 }
 

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 
 	"stocksync.dev/stocksync/internal/agentapi"
 	"stocksync.dev/stocksync/internal/driver/woocommerce"
+	"stocksync.dev/stocksync/internal/engine"
 )
 
 const (
@@ -43,26 +43,34 @@ func DeliveryURL(publicURL, storeID string) string {
 	return publicURL + agentapi.WebhookPathPrefix + storeID
 }
 
-// receiver takes webhook deliveries. They are never more than hints: all it does with one is to name the
-// products to the engine.
+// SourceDeliveryURL is where Katana delivers its webhooks.
+func SourceDeliveryURL(publicURL, storeID string) string {
+	return publicURL + agentapi.KatanaWebhookPath + "/" + storeID
+}
+
+// receiver takes webhook deliveries. They are never more than hints: all it does with one is to name to the
+// engine what it is about.
 type receiver struct {
 	ledgerID string
 	now      func() time.Time
 	hint     func(store string, products ...int64)
-	count    func(store, result string)
-	log      logr.Logger
-	reading  crowd
+	// sourceHint passes on what a source's event is about.
+	sourceHint func(store string, e engine.SourceEvent)
+	count      func(store, result string)
+	log        logr.Logger
+	reading    crowd
 
-	mu    sync.RWMutex
-	boxes map[string]*inbox
+	mu sync.RWMutex
+	// inboxes by the path they are delivered to.
+	inboxes map[string]*inbox
 }
 
 // inbox is the place of one store.
 type inbox struct {
-	secret   string
+	store    string
 	unsigned *rate.Limiter
-	// deaf: the store is Off, nothing in.
-	deaf bool
+	// take verifies a delivery and passes it on.
+	take func(header http.Header, body []byte) (status int, result, text string)
 }
 
 // The results of a delivery, a label of a metric.
@@ -74,35 +82,45 @@ const (
 	resultOversize  = "oversize"
 	resultCut       = "cut"
 	resultLimited   = "limited"
+	resultEarly     = "early"
 )
 
-func newReceiver(ledgerID string, now func() time.Time, hint func(string, ...int64), count func(store, result string), log logr.Logger) *receiver {
-	return &receiver{ledgerID: ledgerID, now: now, hint: hint, count: count, log: log,
-		reading: crowd{max: maxReading}, boxes: map[string]*inbox{}}
+func newReceiver(ledgerID string, now func() time.Time, hint func(string, ...int64), sourceHint func(string, engine.SourceEvent),
+	count func(store, result string), log logr.Logger) *receiver {
+	return &receiver{ledgerID: ledgerID, now: now, hint: hint, sourceHint: sourceHint, count: count, log: log,
+		reading: crowd{max: maxReading}, inboxes: map[string]*inbox{}}
 }
 
-// configure sets the stores that may deliver; the value tells which are deaf.
-func (rc *receiver) configure(stores map[string]bool) {
+// configure sets the stores that may deliver, and which of them are deaf: they are Off, nothing in. Those that are
+// sources are named with their accounts, too.
+func (rc *receiver) configure(stores map[string]bool, sources map[string]*account) {
 	rc.mu.Lock()
 	defer rc.mu.Unlock()
-	boxes := make(map[string]*inbox, len(stores))
+	inboxes := make(map[string]*inbox, len(stores))
 	for id, deaf := range stores {
+		path := agentapi.WebhookPathPrefix + id
+		if sources[id] != nil {
+			path = agentapi.KatanaWebhookPath + "/" + id
+		}
 		limiter := rate.NewLimiter(unsignedPerSecond, unsignedBurst)
-		if old := rc.boxes[id]; old != nil {
+		if old := rc.inboxes[path]; old != nil {
 			limiter = old.unsigned
 		}
-		boxes[id] = &inbox{secret: WebhookSecret(rc.ledgerID, id), unsigned: limiter, deaf: deaf}
+		box := &inbox{store: id, unsigned: limiter, take: rc.ofShop(id, deaf, limiter)}
+		if source := sources[id]; source != nil {
+			box.take = rc.ofSource(id, deaf, source)
+		}
+		inboxes[path] = box
 	}
-	rc.boxes = boxes
+	rc.inboxes = inboxes
 }
 
-// ServeHTTP answers POST /webhooks/woocommerce/<storeID>, and nothing else.
+// ServeHTTP answers POST /webhooks/woocommerce/<storeID> and /webhooks/katana/<storeID>, and nothing else.
 func (rc *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	id, found := strings.CutPrefix(r.URL.Path, agentapi.WebhookPathPrefix)
 	rc.mu.RLock()
-	box := rc.boxes[id]
+	box := rc.inboxes[r.URL.Path]
 	rc.mu.RUnlock()
-	if !found || box == nil {
+	if box == nil {
 		refuse(w, http.StatusNotFound, "there is no such store")
 		return
 	}
@@ -111,9 +129,9 @@ func (rc *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusMethodNotAllowed, "webhooks are delivered by POST")
 		return
 	}
-	status, result, text := rc.deliver(w, r, id, box)
+	status, result, text := rc.deliver(w, r, box)
 	if status == http.StatusOK {
-		rc.count(id, result)
+		rc.count(box.store, result)
 		w.WriteHeader(status)
 		return
 	}
@@ -121,15 +139,15 @@ func (rc *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		status, result, text = http.StatusTooManyRequests, resultLimited, "too many deliveries without a right signature"
 		w.Header().Set("Retry-After", "60")
 	} else {
-		rc.log.V(1).Info("webhook refused", "store", id, "result", result)
+		rc.log.V(1).Info("webhook refused", "store", box.store, "result", result)
 	}
-	rc.count(id, result)
+	rc.count(box.store, result)
 	refuse(w, status, text)
 }
 
 // deliver reads, verifies and passes on one delivery. The limit for unsigned requests is applied by the
 // caller and to failures only, so nobody can use it up for a store that signs.
-func (rc *receiver) deliver(w http.ResponseWriter, r *http.Request, id string, box *inbox) (status int, result, text string) {
+func (rc *receiver) deliver(w http.ResponseWriter, r *http.Request, box *inbox) (status int, result, text string) {
 	control := http.NewResponseController(w)
 	leave := rc.reading.enter(func() { _ = control.SetReadDeadline(time.Unix(1, 0)) })
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxDelivery))
@@ -141,33 +159,61 @@ func (rc *receiver) deliver(w http.ResponseWriter, r *http.Request, id string, b
 	case err != nil:
 		return http.StatusRequestTimeout, resultCut, "the body did not arrive in time"
 	}
-	signature := r.Header.Get(woocommerce.SignatureHeader)
-	signed := woocommerce.VerifySignature(box.secret, body, signature)
-	if signature != "" && !signed {
-		return http.StatusUnauthorized, resultForged, "the signature is not that of this store's webhooks"
-	}
-	d, err := woocommerce.ParseDelivery(r.Header, body)
-	switch {
-	case err != nil && signed:
-		return http.StatusBadRequest, resultMalformed, err.Error()
-	case err == nil && d.Ping && !signed:
-		if !box.unsigned.AllowN(rc.now(), 1) {
-			return http.StatusTooManyRequests, resultLimited, "too many pings"
+	return box.take(r.Header, body)
+}
+
+// ofShop takes what a shop delivers.
+func (rc *receiver) ofShop(id string, deaf bool, unsigned *rate.Limiter) func(http.Header, []byte) (int, string, string) {
+	secret := WebhookSecret(rc.ledgerID, id)
+	return func(header http.Header, body []byte) (status int, result, text string) {
+		signature := header.Get(woocommerce.SignatureHeader)
+		signed := woocommerce.VerifySignature(secret, body, signature)
+		if signature != "" && !signed {
+			return http.StatusUnauthorized, resultForged, "the signature is not that of this store's webhooks"
 		}
-		return http.StatusOK, resultPing, ""
-	case !signed:
-		return http.StatusUnauthorized, resultForged, "the delivery must be signed"
-	}
-	if !box.deaf && slices.Contains(woocommerce.Topics, d.Topic) {
-		var products []int64
-		for _, p := range []int64{d.Object, d.Parent} {
-			if p > 0 {
-				products = append(products, p)
+		d, err := woocommerce.ParseDelivery(header, body)
+		switch {
+		case err != nil && signed:
+			return http.StatusBadRequest, resultMalformed, err.Error()
+		case err == nil && d.Ping && !signed:
+			if !unsigned.AllowN(rc.now(), 1) {
+				return http.StatusTooManyRequests, resultLimited, "too many pings"
 			}
+			return http.StatusOK, resultPing, ""
+		case !signed:
+			return http.StatusUnauthorized, resultForged, "the delivery must be signed"
 		}
-		rc.hint(id, products...)
+		if !deaf && slices.Contains(woocommerce.Topics, d.Topic) {
+			var products []int64
+			for _, p := range []int64{d.Object, d.Parent} {
+				if p > 0 {
+					products = append(products, p)
+				}
+			}
+			rc.hint(id, products...)
+		}
+		return http.StatusOK, resultAccepted, ""
 	}
-	return http.StatusOK, resultAccepted, ""
+}
+
+// ofSource takes what a source delivers.
+func (rc *receiver) ofSource(id string, deaf bool, source *account) func(http.Header, []byte) (int, string, string) {
+	return func(header http.Header, body []byte) (status int, result, text string) {
+		event, err := source.verify(body, header)
+		switch {
+		case errors.Is(err, errNotSubscribed):
+			// It is sent again; by then the webhook was looked at.
+			return http.StatusServiceUnavailable, resultEarly, "the agent does not know its webhook yet: send it again"
+		case errors.Is(err, engine.ErrForgedEvent):
+			return http.StatusUnauthorized, resultForged, err.Error()
+		case err != nil:
+			return http.StatusBadRequest, resultMalformed, err.Error()
+		}
+		if !deaf {
+			rc.sourceHint(id, event)
+		}
+		return http.StatusOK, resultAccepted, ""
+	}
 }
 
 func refuse(w http.ResponseWriter, status int, text string) {

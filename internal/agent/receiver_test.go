@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+
+	"stocksync.dev/stocksync/internal/engine"
 )
 
 const testLedger = "0123456789abcdef0123456789abcdef"
@@ -69,12 +71,16 @@ func newInboxes() *inboxes {
 		in.mu.Lock()
 		defer in.mu.Unlock()
 		in.hints = append(in.hints, fmt.Sprint(store, products))
+	}, func(store string, e engine.SourceEvent) {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		in.hints = append(in.hints, fmt.Sprintf("%s%+v", store, e))
 	}, func(store, result string) {
 		in.mu.Lock()
 		defer in.mu.Unlock()
 		in.counts[store+" "+result]++
 	}, in.log.logger())
-	in.configure(map[string]bool{"fr": false, "de": false, "off": true})
+	in.configure(map[string]bool{"fr": false, "de": false, "off": true}, nil)
 	return in
 }
 

@@ -21,7 +21,7 @@ const (
 	StatusPath = "/v1/status"
 	// WebhookPathPrefix on the public port, followed by a storeID, takes WooCommerce deliveries.
 	WebhookPathPrefix = "/webhooks/woocommerce/"
-	// KatanaWebhookPath on the public port takes Katana's events.
+	// KatanaWebhookPath on the public port, followed by a slash and the master's storeID, takes Katana's events.
 	KatanaWebhookPath = "/webhooks/katana"
 	// PluginPathPrefix on the public port takes the requests of Kitgenix plugins.
 	PluginPathPrefix = "/wp-json/kitgenix-stock-sync/v1"

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"stocksync.dev/stocksync/internal/stock"
@@ -14,6 +15,9 @@ const ReasonInconsistentRead = "InconsistentRead"
 // ReasonLocationGone is the reason of a fault that says a location was deleted: what is mapped to it must not be
 // written.
 const ReasonLocationGone = "LocationGone"
+
+// ErrForgedEvent says that an event does not carry the signature of its subscription.
+var ErrForgedEvent = errors.New("the signature is not that of the source's own events")
 
 // SourceCapabilities say what a source can do, so that a setting that needs more is refused when it is made
 // and never silently wrong.
@@ -112,6 +116,6 @@ type Source interface {
 	Subscribe(ctx context.Context, url string) (Subscription, error)
 	Unsubscribe(ctx context.Context, url string) error
 	// VerifyEvent reads an event received for a subscription; header looks up the request's headers. The error
-	// says why it is not to be believed.
+	// says why it is of no use; it is [ErrForgedEvent] where the signature is wrong.
 	VerifyEvent(s Subscription, body []byte, header func(name string) string) (SourceEvent, error)
 }

@@ -122,20 +122,18 @@ func webhookFault(err error) error {
 	return f
 }
 
-var errSignature = errors.New("the signature in " + SignatureHeader + " is not that of the subscription's token over this body")
-
 // VerifyEvent implements [engine.Source]. The signature is an HMAC-SHA256 of the raw body in hex; some samples
 // have sha256= before it.
 func (*Client) VerifyEvent(s engine.Subscription, body []byte, header func(name string) string) (engine.SourceEvent, error) {
 	given := strings.ToLower(strings.TrimSpace(header(SignatureHeader)))
 	sum, err := hex.DecodeString(strings.TrimPrefix(given, "sha256="))
 	if err != nil || s.Secret == "" {
-		return engine.SourceEvent{}, errSignature
+		return engine.SourceEvent{}, engine.ErrForgedEvent
 	}
 	mac := hmac.New(sha256.New, []byte(s.Secret))
 	mac.Write(body)
 	if !hmac.Equal(sum, mac.Sum(nil)) {
-		return engine.SourceEvent{}, errSignature
+		return engine.SourceEvent{}, engine.ErrForgedEvent
 	}
 	var e struct {
 		Resource text `json:"resource_type"`
