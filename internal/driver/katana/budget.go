@@ -44,7 +44,7 @@ func (b *Budgets) For(url, token string) *Budget {
 	defer b.mu.Unlock()
 	key := sha256.Sum256([]byte(strings.TrimRight(strings.TrimSpace(url), "/") + "\x00" + strings.TrimSpace(token)))
 	if b.by[key] == nil {
-		b.by[key] = &Budget{clock: b.clock, limit: defaultLimit}
+		b.by[key] = &Budget{clock: b.clock}
 	}
 	return b.by[key]
 }
@@ -55,13 +55,32 @@ type Budget struct {
 	clock engine.Clock
 
 	mu sync.Mutex
-	// limit is the account's own figure. turns are the times given out, oldest first, some of them to come.
-	limit int
-	turns []time.Time
+	// told is the account's own figure of how many requests a minute there may be, wanted what people allow; 0 where
+	// nobody said. turns are the times given out, oldest first, some of them to come.
+	told, wanted int
+	turns        []time.Time
 	// left is what the last answer left until reset, less what is on its way.
 	left, flying int
 	reset        time.Time
 	until        time.Time
+}
+
+// want sets how many requests a minute people allow, 0 for as many as the account does.
+func (b *Budget) want(perMinute int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.wanted = perMinute
+}
+
+// limit is how many requests a minute there may be.
+func (b *Budget) limit() int {
+	switch {
+	case b.told > 0 && b.wanted > 0:
+		return min(b.told, b.wanted)
+	case b.told+b.wanted > 0:
+		return b.told + b.wanted
+	}
+	return defaultLimit
 }
 
 // take waits for a turn. The error is a [*engine.Fault].
@@ -114,8 +133,8 @@ func (b *Budget) next(now time.Time) time.Time {
 			at = t
 		}
 	}
-	if n := len(b.turns); n >= b.limit {
-		if t := b.turns[n-b.limit].Add(window); t.After(at) {
+	if n, limit := len(b.turns), b.limit(); n >= limit {
+		if t := b.turns[n-limit].Add(window); t.After(at) {
 			at = t
 		}
 	}
@@ -153,7 +172,7 @@ func (b *Budget) learn(status int, header http.Header, date time.Time) {
 	}
 	now := b.clock.Now()
 	if n, err := strconv.Atoi(header.Get("X-Ratelimit-Limit")); err == nil && n > 0 && n <= 1_000_000 {
-		b.limit = n
+		b.told = n
 	}
 	reset := b.until
 	if wait, ok := resetAfter(header.Get("X-Ratelimit-Reset"), date); ok {
@@ -182,7 +201,7 @@ func (b *Budget) state() engine.SourceBudget {
 	defer b.mu.Unlock()
 	now := b.clock.Now()
 	b.next(now)
-	s := engine.SourceBudget{Limit: b.limit, Remaining: max(0, b.limit-len(b.turns)), Reset: now}
+	s := engine.SourceBudget{Limit: b.limit(), Remaining: max(0, b.limit()-len(b.turns)), Reset: now}
 	if len(b.turns) > 0 {
 		s.Reset = b.last().Add(window)
 	}

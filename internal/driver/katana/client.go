@@ -46,6 +46,9 @@ type Options struct {
 	Token string
 	// Budgets are those of the agent; they must be the same for all its clients.
 	Budgets *Budgets
+	// RequestsPerMinute is how many requests a minute there may be; as many as Katana says when 0. It holds for all
+	// clients with this token, the last one's for all.
+	RequestsPerMinute int
 	// CABundle holds the PEM certificates to trust instead of the system's; nil means the system's.
 	CABundle []byte
 	// WooCommerceSources are values of an order's source that stand for WooCommerce where Katana names no
@@ -116,6 +119,7 @@ func New(o Options) (*Client, error) {
 	}
 	c.Observe(func(bool, time.Duration, error) {})
 	c.budget = o.Budgets.For(o.URL, c.token)
+	c.budget.want(o.RequestsPerMinute)
 	if c.userAgent == "" {
 		c.userAgent = "StockSync"
 	}
@@ -160,7 +164,7 @@ func (c *Client) Probe(ctx context.Context) []agentapi.PingCheck {
 	c.Close() // idle connections would hide that name or certificate are wrong
 	p := httpfault.Probe{Now: c.clock.Now}
 	f, took := p.Ask(func() error { return c.Health(ctx) })
-	refused := f != nil && f.Reason == v1alpha1.ReasonAuthenticationFailed
+	refused := f != nil && (f.Reason == v1alpha1.ReasonAuthenticationFailed || f.Reason == v1alpha1.ReasonPlanWithoutAPI)
 	switch {
 	case refused:
 		p.Reached(nil, took)
@@ -352,7 +356,7 @@ func classify(a answer) *engine.Fault {
 	case s == http.StatusUnauthorized:
 		return fault(v1alpha1.ReasonAuthenticationFailed, "Katana refuses the API key: it is wrong, was deleted or has expired; make a new one in Katana under Settings > API and put it into the Secret")
 	case s == http.StatusPaymentRequired || s == http.StatusForbidden:
-		return fault(v1alpha1.ReasonAuthenticationFailed, fmt.Sprintf("Katana does not let this key use its API (HTTP %d): the API needs a Professional plan or above", s))
+		return fault(v1alpha1.ReasonPlanWithoutAPI, fmt.Sprintf("Katana does not let this key use its API (HTTP %d): the API needs a Professional plan or above", s))
 	case s == http.StatusNotFound:
 		return fault(v1alpha1.ReasonUnexpectedContent, "Katana does not know what was asked for: the API's URL must end with its version, as in "+DefaultURL)
 	case s == http.StatusTooManyRequests:

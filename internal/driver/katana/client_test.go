@@ -55,8 +55,8 @@ func TestFaults(t *testing.T) {
 		unsent       bool
 	}{
 		"wrong key":     {canned{status: 401, body: `{"error":{"name":"UnauthorizedError"}}`}, v1alpha1.ReasonAuthenticationFailed, "expired", true},
-		"plan":          {canned{status: 403}, v1alpha1.ReasonAuthenticationFailed, "Professional", true},
-		"payment":       {canned{status: 402}, v1alpha1.ReasonAuthenticationFailed, "Professional", true},
+		"plan":          {canned{status: 403}, v1alpha1.ReasonPlanWithoutAPI, "Professional", true},
+		"payment":       {canned{status: 402}, v1alpha1.ReasonPlanWithoutAPI, "Professional", true},
 		"no such route": {canned{status: 404, body: `{"name":"NotFoundError"}`}, v1alpha1.ReasonUnexpectedContent, "version", true},
 		"nested":        {canned{status: 422, body: nested}, v1alpha1.ReasonUnexpectedContent, "(UnprocessableEntityError, VALIDATION_FAILED, .limit type)", true},
 		"flat":          {canned{status: 422, body: flat}, v1alpha1.ReasonUnexpectedContent, "(UnprocessableEntityError, VALIDATION_FAILED, .limit type)", true},
@@ -100,7 +100,7 @@ func TestKeyExpires(t *testing.T) {
 		}
 		must(t, l.client("another").Health(t.Context()))
 		l.account.SetBehaviour(sim.Behaviour{NoAPI: 403})
-		if f := faultOf(t, l.client("another").Health(t.Context())); f.Reason != v1alpha1.ReasonAuthenticationFailed || !strings.Contains(f.Message, "Professional") {
+		if f := faultOf(t, l.client("another").Health(t.Context())); f.Reason != v1alpha1.ReasonPlanWithoutAPI || !strings.Contains(f.Message, "Professional") {
 			t.Errorf("plan without API: %v", f)
 		}
 	}
@@ -259,4 +259,35 @@ func TestCapabilities(t *testing.T) {
 		t.Errorf("named %q", s)
 	}
 	l.c.Close()
+}
+
+// TestBudgetWanted: people may allow fewer requests than the account does, for all clients with the key, and not more.
+func TestBudgetWanted(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	limit := func(wanted int) int {
+		c, err := New(Options{Token: testToken, Budgets: l.budgets, HTTP: l, Clock: l.clock, RequestsPerMinute: wanted})
+		must(t, err)
+		must(t, c.Health(t.Context()))
+		return l.c.Budget().Limit
+	}
+	if before := l.c.Budget().Limit; before != 60 {
+		t.Errorf("before anything is known: %d", before)
+	}
+	for wanted, want := range map[int]int{0: 60, 20: 20, 500: 60} {
+		if got := limit(wanted); got != want {
+			t.Errorf("allowed %d: %d, want %d", wanted, got, want)
+		}
+	}
+	limit(10)
+	start := l.clock.Now()
+	for range 31 {
+		must(t, l.c.Health(t.Context()))
+	}
+	if took := l.clock.Now().Sub(start); took < 3*time.Minute {
+		t.Errorf("31 requests at 10 a minute took %v", took)
+	}
+	if got := l.c.Capabilities().RequestsPerMinute; got != 10 {
+		t.Errorf("planned with %d", got)
+	}
 }

@@ -37,7 +37,7 @@ func TestProbe(t *testing.T) {
 		t.Errorf("expired key: %s", got)
 	}
 	l.account.SetBehaviour(sim.Behaviour{NoAPI: 403})
-	if got := told(l.c); got != reached+"Authentication=AuthenticationFailed" {
+	if got := told(l.c); got != reached+"Authentication=PlanWithoutAPI" {
 		t.Errorf("no API: %s", got)
 	}
 	l.account.SetBehaviour(sim.Behaviour{})
