@@ -214,7 +214,7 @@ func (r *topologyReconciler) network(ctx context.Context, s *scope) error {
 	objects := []intent{
 		render.NetworkPolicy(t, r.operator), render.PublicService(t), render.PrivateService(t), render.MetricsService(t),
 	}
-	ingress, err := render.Ingress(t)
+	ingress, err := render.Ingress(t, s.accepted)
 	if err != nil {
 		return &refusedError{err.Error()}
 	}

@@ -2,6 +2,7 @@ package v1alpha1
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -334,3 +335,33 @@ func Drivers(w *WooCommerce, k *Kitgenix, katana *Katana) string {
 	}
 	return ""
 }
+
+// untilLayout is how a time stands in the key of a Secret, which must hold no colon.
+const untilLayout = "20060102T150405Z"
+
+// SecretUntilKey is the key, beside the key of a shared secret, under which a value it had before stands until a time,
+// for example sharedSecret.until.20260102T150405Z. There may be several.
+func SecretUntilKey(key string, until time.Time) string {
+	return key + ".until." + until.UTC().Format(untilLayout)
+}
+
+// SecretUntil tells whether a key of a Secret holds an earlier value of another one, and until when it may be used.
+func SecretUntil(of, key string) (until time.Time, is bool, err error) {
+	text, is := strings.CutPrefix(key, of+".until.")
+	if !is {
+		return time.Time{}, false, nil
+	}
+	until, err = time.Parse(untilLayout, text)
+	if err != nil {
+		return time.Time{}, true, fmt.Errorf("key `%.100s` must end in a time such as %s, in UTC", key, untilLayout)
+	}
+	return until, true, nil
+}
+
+// FragileSecret tells whether a shared secret holds what the plugin's form, or a person who copies it, spoils.
+func FragileSecret(secret string) bool {
+	return strings.ContainsFunc(secret, func(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune(`<>%&"'\`, c) })
+}
+
+// FragileSecretAdvice says what to do about a fragile secret.
+const FragileSecretAdvice = "holds a blank, one of < > % & \" ' \\ or a character beyond ASCII, which the plugin's form spoils: pairing, or the next change, would fail with a refused signature; choose letters and digits"

@@ -63,16 +63,18 @@ type StockSyncTopologySpec struct {
 	// +kubebuilder:validation:Enum=Observe;Sync
 	Mode Mode `json:"mode,omitempty"`
 	// publicURL is where the stores reach the agent, for example
-	// https://sync.example.com; webhooks are created with the address
-	// <publicURL>/webhooks/woocommerce/<storeID>. It must be https:// or http://
-	// followed by a host and an optional port, without a path; http:// is meant
+	// https://sync.example.com or, where topologies share a host,
+	// https://sync.example.com/emea; webhooks are created with the address
+	// <publicURL>/webhooks/woocommerce/<storeID>, Kitgenix plugins find their master
+	// at <publicURL>/wp-json/kitgenix-stock-sync/v1. It must be https:// or http://
+	// followed by a host, an optional port and an optional path; http:// is meant
 	// for shops inside the same private network (webhooks are signed, not
 	// encrypted). When omitted no webhooks are created and changes are found by
 	// polling alone.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=300
-	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http'] && url(self).getHostname() != '' && url(self).getEscapedPath() in ['', '/'] && !self.contains('@') && !self.contains('?') && !self.contains('#')",message="must be https:// or http:// followed by a host and an optional port, such as https://sync.example.com"
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http'] && url(self).getHostname() != '' && url(self).getEscapedPath().matches('^(/[A-Za-z0-9][-._~A-Za-z0-9]*)*/?$') && !self.contains('@') && !self.contains('?') && !self.contains('#')",message="must be https:// or http:// followed by a host, an optional port and an optional path, such as https://sync.example.com"
 	PublicURL string `json:"publicURL,omitempty"`
 	// identity is how the topology introduces itself to stores with the Kitgenix
 	// plugin. When omitted its fields follow from the object's namespace and name.

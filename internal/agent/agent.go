@@ -596,7 +596,7 @@ func (a *Agent) listen(ctx context.Context) (ports []port, err error) {
 		return s, nil
 	}
 	if a.o.PublicAddr != "" {
-		if _, err := add("public", "--public-addr", a.o.PublicAddr, a.receiver); err != nil {
+		if _, err := add("public", "--public-addr", a.o.PublicAddr, a.under(a.receiver)); err != nil {
 			return ports, err
 		}
 	}

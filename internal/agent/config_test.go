@@ -193,7 +193,7 @@ func TestParseRefusesWhatItCannotTellApart(t *testing.T) {
 		{"a child without a name", []string{topologyDoc, edit(t, childDoc, "name: fr, ", "") + "  what: 1\n"}, []string{"document 2 (ChildStore)", "spec.what"}},
 		{"a child given twice", []string{topologyDoc, childDoc, childDoc}, []string{"document 3 (ChildStore fr)", "document 2 already has this name"}},
 		{"a Secret given twice", []string{topologyDoc, secretDocs, secretDocs}, []string{"document 4 (Secret hq-rest)", "document 2 already has this name"}},
-		{"public URL with path", []string{edit(t, topologyDoc, "com/", "com/stock")}, []string{"spec.publicURL: must be https:// or http:// followed by a host"}},
+		{"public URL with a blank", []string{edit(t, topologyDoc, "com/", "com/a b")}, []string{"spec.publicURL: must be https:// or http:// followed by a host"}},
 		{"topology name", []string{edit(t, topologyDoc, "name: emea", "name: EMEA")}, []string{"metadata.name: must be a DNS label"}},
 		{"master id", []string{edit(t, topologyDoc, "storeID: hq", "storeID: Head_Office")}, []string{"spec.master.storeID: must be lower-case"}},
 		{"child id", []string{topologyDoc, childDoc + "  storeID: F/R\n"}, []string{"document 2 (ChildStore fr)", "spec.storeID", "must be lower-case"}},
@@ -224,11 +224,11 @@ func TestOneBadStoreLeavesTheOthersAlone(t *testing.T) {
 		reason  string
 		want    string
 	}{
-		{"unknown field", childDoc + "  katana: {}\n", secretDocs, v1alpha1.ReasonInvalidConfiguration, "spec.katana"},
+		{"unknown field", childDoc + "  odoo: {}\n", secretDocs, v1alpha1.ReasonInvalidConfiguration, "spec.odoo"},
 		{"wrong type", edit(t, childDoc, "Units: 2", "Units: [2]"), secretDocs, v1alpha1.ReasonInvalidConfiguration, "spec.allocation.bufferUnits: must be a whole number"},
 		{"wrong mode", childDoc + "  mode: sync\n", secretDocs, v1alpha1.ReasonInvalidConfiguration, "spec.mode: must be Sync, Observe or Off"},
 		{"unquoted Off", childDoc + "  mode: Off\n", secretDocs, v1alpha1.ReasonInvalidConfiguration, "spec.mode: must be a text (in quotes"},
-		{"no way in", edit(t, edit(t, childDoc, "woocommerce:\n    url: https://fr.example.com\n", "displayName: x\n"), "    credentialsSecretRef: {name: fr-rest}\n", ""), secretDocs, v1alpha1.ReasonInvalidConfiguration, "spec.woocommerce: must be given"},
+		{"no way in", edit(t, edit(t, childDoc, "woocommerce:\n    url: https://fr.example.com\n", "displayName: x\n"), "    credentialsSecretRef: {name: fr-rest}\n", ""), secretDocs, v1alpha1.ReasonInvalidConfiguration, "spec.woocommerce: a way to reach the store must be given: `woocommerce`, `kitgenix` or both"},
 		{"relative URL", edit(t, childDoc, "https://fr.example.com", "fr.example.com"), secretDocs, v1alpha1.ReasonInvalidConfiguration, "spec.woocommerce.url: must be an absolute URL"},
 		{"plain http", edit(t, childDoc, "https://fr", "http://fr"), secretDocs, v1alpha1.ReasonInvalidConfiguration, "must begin with https://"},
 		{"keys in the URL", edit(t, childDoc, "https://fr", "https://ck:cs@fr"), secretDocs, v1alpha1.ReasonInvalidConfiguration, "credentials belong in the Secret"},
@@ -378,6 +378,8 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(topologyDoc))
 	f.Add(join(topologyDoc, childDoc, secretDocs))
 	f.Add(join(topologyDoc, childDoc+"  katana: {}\n"))
+	f.Add(join(pluginTopologyDoc, pluginDoc, pluginSecretDocs))
+	f.Add(join(katanaDoc, locatedDoc, katanaSecretDocs, secretDocs))
 	f.Add([]byte("a: &a [*a, *a]\n---\n- \n---\n%YAML 1.1\n"))
 	f.Add([]byte("{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":3}}"))
 	if files, err := filepath.Glob("../../config/samples/*.yaml"); err == nil {

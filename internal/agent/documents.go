@@ -176,6 +176,7 @@ const (
 	topology
 	child
 	secret
+	configMap
 )
 
 // classify tells what a document is; manifests of other kinds may lie in the same file, but nothing that
@@ -196,6 +197,8 @@ func (d *document) classify() (role, error) {
 		return other, fmt.Errorf("%s: kind: must be %s or %s", d, v1alpha1.KindStockSyncTopology, v1alpha1.KindChildStore)
 	case kind == "Secret" && d.meta.APIVersion == "v1":
 		return secret, nil
+	case kind == "ConfigMap" && d.meta.APIVersion == "v1":
+		return configMap, nil
 	case kind == "List" || strings.HasSuffix(kind, "StoreList") || strings.HasSuffix(kind, "TopologyList"):
 		return other, fmt.Errorf("%s: must be written as documents of their own, separated by ---", d)
 	default:
@@ -203,23 +206,33 @@ func (d *document) classify() (role, error) {
 	}
 }
 
-// secretValues are the values of one Secret by key; bad says why they cannot be used.
-type secretValues struct {
+// values are those of one Secret or ConfigMap by key; bad says why they cannot be used.
+type values struct {
 	doc    document
 	values map[string]string
 	bad    string
 }
 
-func readSecret(d document) secretValues {
+func readSecret(d document) values {
 	var s corev1.Secret
 	if strict, err := kjson.UnmarshalStrict(d.json, &s); err != nil || len(strict) > 0 {
 		// The cause may quote what it met, so it is not passed on.
-		return secretValues{doc: d, bad: fmt.Sprintf("%s: must be a Secret whose `data` values are base64 and whose `stringData` values are text", d)}
+		return values{doc: d, bad: fmt.Sprintf("%s: must be a Secret whose `data` values are base64 and whose `stringData` values are text", d)}
 	}
-	values := make(map[string]string, len(s.Data)+len(s.StringData))
+	out := make(map[string]string, len(s.Data)+len(s.StringData))
 	for k, v := range s.Data {
-		values[k] = string(v)
+		out[k] = string(v)
 	}
-	maps.Copy(values, s.StringData)
-	return secretValues{doc: d, values: values}
+	maps.Copy(out, s.StringData)
+	return values{doc: d, values: out}
+}
+
+// readConfigMap reads a ConfigMap; others than ours may lie in the same file, so only one that is named is complained
+// about.
+func readConfigMap(d document) values {
+	var c corev1.ConfigMap
+	if strict, err := kjson.UnmarshalStrict(d.json, &c); err != nil || len(strict) > 0 {
+		return values{doc: d, bad: fmt.Sprintf("%s: must be a ConfigMap whose `data` values are text (in quotes: YAML takes numbers for something else)", d)}
+	}
+	return values{doc: d, values: c.Data}
 }

@@ -2,8 +2,10 @@ package agent
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -97,6 +99,10 @@ func TestFilesMeetTheRulesOfTheAPIServer(t *testing.T) {
 		{"topology", change{"name: emea", "name: e.mea"}},
 		{"topology", change{"https://sync.example.com/", "http://10.0.0.7:8080"}},
 		{"topology", change{"https://sync.example.com/", "https://sync.example.com/x"}},
+		{"topology", change{"https://sync.example.com/", "https://sync.example.com/x/y-1.z/"}},
+		{"topology", change{"https://sync.example.com/", "https://sync.example.com//x"}},
+		{"topology", change{"https://sync.example.com/", "https://sync.example.com/../x"}},
+		{"topology", change{"https://sync.example.com/", "https://sync.example.com/%20"}},
 		{"topology", change{"https://sync.example.com/", "https://sync.example.com?x"}},
 		{"topology", change{"https://sync.example.com/", "sync.example.com"}},
 		{"topology", change{"https://sync.example.com/", "ftp://sync.example.com"}},
@@ -154,17 +160,83 @@ func TestFilesMeetTheRulesOfTheAPIServer(t *testing.T) {
 		{"child", change{"Seconds: 7", "Seconds: 3601"}},
 		{"child", change{"Percent: 3", "Percent: 0"}},
 		{"child", change{"Percent: 3", "Percent: 101"}},
+		{"plugin topology", change{"", ""}},
+		{"plugin topology", change{"publicURL: https://sync.example.com", "mode: Sync"}},
+		{"plugin topology", change{"storeID: 6f1c1f4e", "storeID: 6F1C1F4E"}},
+		{"plugin topology", change{"storeID: 6f1c1f4e-", "storeID: 6f1c1f4e"}},
+		{"plugin topology", change{"displayName: Hub", "displayName: " + long}},
+		{"plugin topology", change{"  master:", "  master:\n    katana: {tokenSecretKeyRef: {name: katana, key: token}}"}},
+		{"plugin", change{"", ""}},
+		{"plugin", change{"https://fr.example.com", "http://fr.example.com"}},
+		{"plugin", change{"https://fr.example.com", "https://fr.example.com?x"}},
+		{"plugin", change{"https://fr.example.com", "fr.example.com"}},
+		{"plugin", change{"https://fr.example.com", "http://fr.example.com\n    transport: InsecureHTTP"}},
+		{"plugin", change{"https://fr.example.com", "https://fr.example.com\n    transport: http"}},
+		{"plugin", change{"remoteStoreID: 0b1d7b1f", "remoteStoreID: 0B1D7B1F"}},
+		{"plugin", change{"remoteStoreID: 0b1d7b1f-2c3d-4c5e-9a55-6f1c1f4e0d3b", "remoteStoreID: fr"}},
+		{"plugin", change{"key: secret}", "key: a/b}"}},
+		{"plugin", change{"{name: fr-plugin,", "{name: Fr,"}},
+		{"plugin", change{"Seconds: 3600", "Seconds: 0"}},
+		{"plugin", change{"Seconds: 3600", "Seconds: -1"}},
+		{"plugin", change{"Seconds: 3600", "Seconds: 604801"}},
+		{"plugin", change{"maxAgeSeconds: 600", "maxAgeSeconds: 59"}},
+		{"plugin", change{"maxAgeSeconds: 600", "maxAgeSeconds: 604801"}},
+		{"plugin", change{"maxAgeSeconds: 600", "masterUnreachablePolicy: FailOpen"}},
+		{"plugin", change{"maxAgeSeconds: 600", "masterUnreachablePolicy: FailOpen, maxAgeSeconds: 60"}},
+		{"plugin", change{"maxAgeSeconds: 600", "masterUnreachablePolicy: Open"}},
+		{"plugin", change{"kitgenix:", "katana: {locationID: 1}\n  kitgenix:"}},
+		{"child", change{"topologyRef: {name: emea}", "topologyRef: {name: emea}\n  checkoutValidation: {}"}},
+		{"katana", change{"", ""}},
+		{"katana", change{"https://katana.example.com/v1", "http://katana.example.com/v1"}},
+		{"katana", change{"https://katana.example.com/v1", "https://katana.example.com/v1?x"}},
+		{"katana", change{"https://katana.example.com/v1", "https:///v1"}},
+		{"katana", change{"key: token", "key: to/ken"}},
+		{"katana", change{"PerMinute: 120", "PerMinute: 9"}},
+		{"katana", change{"PerMinute: 120", "PerMinute: 6001"}},
+		{"katana", change{"pollIntervalSeconds: 30", "pollIntervalSeconds: 14"}},
+		{"katana", change{"pollIntervalSeconds: 30", "pollIntervalSeconds: 3601"}},
+		{"katana", change{"pollIntervalSeconds: 30", "compareIntervalSeconds: 299"}},
+		{"katana", change{"pollIntervalSeconds: 30", "compareIntervalSeconds: 604801"}},
+		{"katana", change{"GraceSeconds: 0", "GraceSeconds: -1"}},
+		{"katana", change{"GraceSeconds: 0", "GraceSeconds: 604801"}},
+		{"katana", change{"[web]", "[web, web]"}},
+		{"katana", change{"[web]", `[""]`}},
+		{"katana", change{"[web]", "[" + long + "]"}},
+		{"katana", change{"[web]", numbered(17)}},
+		{"katana", change{"CaseInsensitive", "Exact"}},
+		{"katana", change{"storeID: erp", "storeID: erp\n    editPolicy: Count"}},
+		{"located", change{"", ""}},
+		{"located", change{"locationID: 4711", "locationID: 0"}},
+		{"located", change{"locationID: 4711", "committedOrders: All"}},
+		{"located", change{"locationID: 4711", "locationID: 2147483648"}},
+		{"located", change{"WooCommerceOnly", "None"}},
+		{"located", change{"quotes: Count", "quotes: Yes"}},
+		{"located", change{"rounding: Nearest", "rounding: HalfUp"}},
+		{"located", change{"belowZero: Zero", "belowZero: Clamp"}},
+		{"located", change{"kits: Potential", "kits: Parts"}},
+		{"located", change{"drift: Correct", "drift: Fix"}},
+		{"located", change{"name: fr-links", "name: Links"}},
+		{"located", change{"  katana:", "  editPolicy: Count\n  katana:"}},
 	} {
 		t.Run(tc.of+" "+tc.new, func(t *testing.T) {
 			t.Parallel()
-			top, chi, server := topologyDoc, childDoc, topologies
-			if tc.of == "topology" {
-				top = strings.Replace(top, tc.old, tc.new, 1)
-			} else {
-				chi, server = strings.Replace(chi, tc.old, tc.new, 1), children
+			docs := map[string]string{"topology": topologyDoc, "child": childDoc}
+			switch tc.of {
+			case "plugin topology", "plugin":
+				docs = map[string]string{"plugin topology": pluginTopologyDoc, "plugin": pluginDoc}
+			case "katana", "located":
+				docs = map[string]string{"katana": katanaDoc, "located": locatedDoc}
 			}
-			refused := server.refuses(t, map[string]string{"topology": top, "child": chi}[tc.of])
-			c, err := Parse(join(top, chi, secretDocs, caDoc(t)))
+			if !strings.Contains(docs[tc.of], tc.old) {
+				t.Fatalf("the document does not hold %q", tc.old)
+			}
+			docs[tc.of] = strings.Replace(docs[tc.of], tc.old, tc.new, 1)
+			server := topologies
+			if strings.Contains(docs[tc.of], "kind: ChildStore") {
+				server = children
+			}
+			refused := server.refuses(t, docs[tc.of])
+			c, err := Parse(join(append(slices.Collect(maps.Values(docs)), secretDocs, pluginSecretDocs, katanaSecretDocs, caDoc(t))...))
 			ours := []string{}
 			if err != nil {
 				ours = append(ours, err.Error())

@@ -3,6 +3,8 @@ package render
 import (
 	"fmt"
 	"net/url"
+	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -103,8 +105,9 @@ func policyPort(protocol corev1.Protocol, number int) *networkingac.NetworkPolic
 	return networkingac.NetworkPolicyPort().WithProtocol(protocol).WithPort(intstr.FromInt(number))
 }
 
-// Ingress leads the host of publicURL to the agent's public port; nil when the topology asks for none.
-func Ingress(t *v1alpha1.StockSyncTopology) (*networkingac.IngressApplyConfiguration, error) {
+// Ingress leads the host of publicURL, and the paths below it that the stores of this topology call, to the agent's
+// public port; nil when the topology asks for none.
+func Ingress(t *v1alpha1.StockSyncTopology, children []*v1alpha1.ChildStore) (*networkingac.IngressApplyConfiguration, error) {
 	if t.Spec.Agent == nil || t.Spec.Agent.Exposure == nil || t.Spec.Agent.Exposure.Ingress == nil {
 		return nil, nil
 	}
@@ -113,14 +116,17 @@ func Ingress(t *v1alpha1.StockSyncTopology) (*networkingac.IngressApplyConfigura
 	if err != nil {
 		return nil, fmt.Errorf("reading publicURL: %w", err)
 	}
-	spec := networkingac.IngressSpec().WithRules(networkingac.IngressRule().
-		WithHost(public.Hostname()).
-		WithHTTP(networkingac.HTTPIngressRuleValue().WithPaths(networkingac.HTTPIngressPath().
-			WithPath(agentapi.WebhookPathPrefix).
+	backend := networkingac.IngressBackend().WithService(networkingac.IngressServiceBackend().
+		WithName(NamesOf(t.Name).PublicService).
+		WithPort(networkingac.ServiceBackendPort().WithName(portPublic)))
+	rule := networkingac.HTTPIngressRuleValue()
+	for _, path := range publicPaths(t, children) {
+		rule.WithPaths(networkingac.HTTPIngressPath().
+			WithPath(strings.TrimRight(public.Path, "/") + path).
 			WithPathType(networkingv1.PathTypePrefix).
-			WithBackend(networkingac.IngressBackend().WithService(networkingac.IngressServiceBackend().
-				WithName(NamesOf(t.Name).PublicService).
-				WithPort(networkingac.ServiceBackendPort().WithName(portPublic)))))))
+			WithBackend(backend))
+	}
+	spec := networkingac.IngressSpec().WithRules(networkingac.IngressRule().WithHost(public.Hostname()).WithHTTP(rule))
 	if want.ClassName != "" {
 		spec.WithIngressClassName(want.ClassName)
 	}
@@ -132,4 +138,16 @@ func Ingress(t *v1alpha1.StockSyncTopology) (*networkingac.IngressApplyConfigura
 		WithAnnotations(want.Annotations).
 		WithOwnerReferences(owner(t)).
 		WithSpec(spec), nil
+}
+
+// publicPaths are what the stores of the topology call at the agent's public port.
+func publicPaths(t *v1alpha1.StockSyncTopology, children []*v1alpha1.ChildStore) []string {
+	paths := []string{agentapi.WebhookPathPrefix}
+	if t.Spec.Master.Katana != nil {
+		paths = append(paths, agentapi.KatanaWebhookPath)
+	}
+	if t.Spec.Master.Kitgenix != nil || slices.ContainsFunc(children, func(c *v1alpha1.ChildStore) bool { return c.Spec.Kitgenix != nil }) {
+		paths = append(paths, agentapi.PluginPathPrefix)
+	}
+	return paths
 }

@@ -2,14 +2,17 @@ package render_test
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/yaml"
 
+	"stocksync.dev/stocksync/api/v1alpha1"
 	"stocksync.dev/stocksync/internal/render"
 )
 
@@ -162,4 +165,37 @@ func allowsPeer(t *testing.T, peers []networkingv1.NetworkPolicyPeer, other peer
 		}
 	}
 	return len(peers) == 0
+}
+
+// TestIngressOpensWhatStoresCall: below the path of publicURL, and nothing that no store of this topology calls.
+func TestIngressOpensWhatStoresCall(t *testing.T) {
+	t.Parallel()
+	plain, plugin := children(t, "fr"), children(t, "fr")
+	plugin[0].Spec.Kitgenix = &v1alpha1.Kitgenix{}
+	woocommerce, kitgenix := full, strings.Replace(full, "    woocommerce:\n", "    kitgenix: {}\n    woocommerce:\n", 1)
+	katana := full[:strings.Index(full, "    woocommerce:")] + "    katana: {}\n" + full[strings.Index(full, "  exclusions:"):]
+	for name, c := range map[string]struct {
+		manifest, path string
+		children       []*v1alpha1.ChildStore
+		want           []string
+	}{
+		"shops":           {woocommerce, "", plain, []string{"/webhooks/woocommerce/"}},
+		"a shared host":   {woocommerce, "/emea/", plain, []string{"/emea/webhooks/woocommerce/"}},
+		"a child plugin":  {woocommerce, "/emea", plugin, []string{"/emea/webhooks/woocommerce/", "/emea/wp-json/kitgenix-stock-sync/v1"}},
+		"a master plugin": {kitgenix, "", plain, []string{"/webhooks/woocommerce/", "/wp-json/kitgenix-stock-sync/v1"}},
+		"Katana":          {katana, "", plain, []string{"/webhooks/woocommerce/", "/webhooks/katana"}},
+	} {
+		top := topology(t, strings.Replace(c.manifest, "sync.example.com", "sync.example.com"+c.path, 1))
+		ingress, err := render.Ingress(top, c.children)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, path := range ingress.Spec.Rules[0].HTTP.Paths {
+			got = append(got, *path.Path)
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
 }

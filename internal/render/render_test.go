@@ -114,7 +114,7 @@ func TestObjects(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			top := topology(t, manifest)
-			ingress, err := render.Ingress(top)
+			ingress, err := render.Ingress(top, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

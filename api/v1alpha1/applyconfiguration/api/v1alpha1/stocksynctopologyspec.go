@@ -17,9 +17,11 @@ type StockSyncTopologySpecApplyConfiguration struct {
 	// already enrolled keeps being counted.
 	Mode *apiv1alpha1.Mode `json:"mode,omitempty"`
 	// publicURL is where the stores reach the agent, for example
-	// https://sync.example.com; webhooks are created with the address
-	// <publicURL>/webhooks/woocommerce/<storeID>. It must be https:// or http://
-	// followed by a host and an optional port, without a path; http:// is meant
+	// https://sync.example.com or, where topologies share a host,
+	// https://sync.example.com/emea; webhooks are created with the address
+	// <publicURL>/webhooks/woocommerce/<storeID>, Kitgenix plugins find their master
+	// at <publicURL>/wp-json/kitgenix-stock-sync/v1. It must be https:// or http://
+	// followed by a host, an optional port and an optional path; http:// is meant
 	// for shops inside the same private network (webhooks are signed, not
 	// encrypted). When omitted no webhooks are created and changes are found by
 	// polling alone.
