@@ -74,7 +74,7 @@ type StockSyncTopologySpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=300
-	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http'] && url(self).getHostname() != '' && url(self).getEscapedPath().matches('^(/[A-Za-z0-9][-._~A-Za-z0-9]*)*/?$') && !self.contains('@') && !self.contains('?') && !self.contains('#')",message="must be https:// or http:// followed by a host, an optional port and an optional path, such as https://sync.example.com"
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http'] && url(self).getHostname() != '' && self.matches('^[a-z]+://[^/]+(/[A-Za-z0-9][-._~A-Za-z0-9]*)*/?$') && !self.contains('@') && !self.contains('?') && !self.contains('#')",message="must be https:// or http:// followed by a host, an optional port and an optional path, such as https://sync.example.com"
 	PublicURL string `json:"publicURL,omitempty"`
 	// identity is how the topology introduces itself to stores with the Kitgenix
 	// plugin. When omitted its fields follow from the object's namespace and name.
