@@ -89,8 +89,18 @@ func (a *applier) apply(ctx context.Context, t *v1alpha1.StockSyncTopology, want
 				"%s %s exists and does not belong to this topology; rename or delete it", kind, name)}
 		}
 		a.mu.Lock()
-		last := a.done[id]
+		last, seen := a.done[id]
 		a.mu.Unlock()
+		if !seen {
+			stands, err := a.standing(ctx, want, content)
+			if err != nil {
+				return false, err
+			}
+			if stands != nil {
+				a.remember(id, applied{intent: sum, result: *stands})
+				return false, nil
+			}
+		}
 		if last.intent == sum && last.standsAs(found.ObjectMeta) {
 			return false, nil
 		}
@@ -102,10 +112,14 @@ func (a *applier) apply(ctx context.Context, t *v1alpha1.StockSyncTopology, want
 	if err != nil {
 		return false, err
 	}
-	a.mu.Lock()
-	a.done[id] = applied{intent: sum, result: result}
-	a.mu.Unlock()
+	a.remember(id, applied{intent: sum, result: result})
 	return found == nil || found.ResourceVersion != result.ResourceVersion, nil
+}
+
+func (a *applier) remember(id objectID, what applied) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.done[id] = what
 }
 
 // find returns the metadata of the object as it is, or nil. An object that the cache does not hold is looked for

@@ -60,7 +60,7 @@ func (r *childStoreReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 
 	before := latest(r.status, child, child.Status)
 	after := childStatus(*before.DeepCopy(), in)
-	written, wait, err := r.status.write(ctx, child, v1alpha1.KindChildStore, &after, compareChildStatus(before, after))
+	written, wait, err := r.status.write(ctx, child, v1alpha1.KindChildStore, &after, compareChildStatus(before, after), before.LastSeenTime)
 	if written {
 		raise(r.events, child, conditionNotices(before.Conditions, after.Conditions))
 	}

@@ -85,7 +85,7 @@ func (b *bench) until(what string, condition func() bool) {
 }
 
 // TestWarmStandby: of two operators one acts. The other holds everything in its cache, takes over when the first stops,
-// lists nothing anew, and changes no object but for the time of the last contact.
+// lists nothing anew and writes nothing.
 func TestWarmStandby(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -126,17 +126,14 @@ func TestWarmStandby(t *testing.T) {
 	t.Logf("the standby took over %v after the other was told to stop", time.Since(began).Round(time.Millisecond))
 	b.until("the new operator asks the agent", func() bool { return agents.reads.Load() >= 2 })
 	t.Logf("it had asked the agent twice after %v", time.Since(began).Round(time.Millisecond))
-	// It applies what it renders once, which changes nothing, and tells that the agent was heard.
 	if writes := acting.writesOf(); len(writes) > 0 {
 		t.Errorf("the operator that stopped still wrote %v", writes)
 	}
-	writes := standby.writesOf()
-	slices.Sort(writes)
-	if once := slices.Compact(slices.Clone(writes)); len(once) != len(writes) {
-		t.Errorf("taking over wrote something twice: %v", writes)
+	// What the other left is right, and it said a moment ago that the agent was heard.
+	if writes := standby.writesOf(); len(writes) > 0 {
+		t.Errorf("taking over wrote %v", writes)
 	}
 	after := b.versions()
-	delete(before, "StockSyncTopology emea")
 	for object, version := range before {
 		if after[object] != version {
 			t.Errorf("taking over changed %s", object)

@@ -71,12 +71,16 @@ const (
 	conditionSet        // a condition's status or reason, the generation observed, or what a pipeline waits for
 )
 
-// write writes the status if its pace allows, reports whether it did, and returns when to come back.
-func (w *statusWriter) write(ctx context.Context, object client.Object, kind string, next any, how change) (bool, time.Duration, error) {
+// write writes the status if its pace allows, reports whether it did, and returns when to come back. contact is the
+// last contact that the status tells of: it was written then or later, if by an operator before this one.
+func (w *statusWriter) write(ctx context.Context, object client.Object, kind string, next any, how change, contact *metav1.Time) (bool, time.Duration, error) {
 	w.mu.Lock()
-	last := w.written[object.GetUID()]
+	last, ours := w.written[object.GetUID()]
 	w.mu.Unlock()
 	now := w.clock.Now()
+	if !ours && contact != nil && contact.Time.Before(now) {
+		last.at = contact.Time
+	}
 	var due time.Time
 	switch how {
 	case unchanged:

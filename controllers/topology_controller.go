@@ -402,7 +402,7 @@ func (r *topologyReconciler) writeStatus(ctx context.Context, s *scope) (time.Du
 	}
 	before := latest(r.status, s.topology, s.topology.Status)
 	after := topologyStatus(*before.DeepCopy(), s.in)
-	written, wait, err := r.status.write(ctx, s.topology, v1alpha1.KindStockSyncTopology, &after, compareTopologyStatus(before, after))
+	written, wait, err := r.status.write(ctx, s.topology, v1alpha1.KindStockSyncTopology, &after, compareTopologyStatus(before, after), before.LastHeartbeatTime)
 	if written {
 		raise(r.events, s.topology, append(breakerNotices(before.CircuitBreaker, after.CircuitBreaker),
 			conditionNotices(before.Conditions, after.Conditions)...))
