@@ -95,6 +95,7 @@ type Level struct {
 	HasCommitted bool
 	Incoming     Amount
 	Available    Amount
+	HasAvailable bool
 }
 
 // Demand is what open orders hold of one item at one location in their own rows, split as policies need it.
@@ -123,7 +124,23 @@ type SupplyPolicy struct {
 	Committed CommittedOrders
 	// Quotes: quotes count like orders.
 	Quotes bool
+	// Rounding is RoundDown when empty.
+	Rounding Rounding
+	// Zero: what is below zero is shown as zero.
+	Zero bool
+	// Available: where the source says how much could be put together from parts, that is the number.
+	Available bool
 }
+
+// Rounding says how a fraction of a unit is shown.
+type Rounding string
+
+// The ways of rounding; the first is what an empty one means. RoundNearest takes a half away from zero.
+const (
+	RoundDown    Rounding = "Down"
+	RoundNearest Rounding = "Nearest"
+	RoundUp      Rounding = "Up"
+)
 
 // Counted is the part of the demand that lowers what the shop shows.
 func (p SupplyPolicy) Counted(d Demand) Amount {
@@ -141,11 +158,39 @@ func (p SupplyPolicy) Counted(d Demand) Amount {
 	return n
 }
 
-// Synced is what the shop is to show, exactly: on hand less what counts. Below zero it stays as it is.
-func (p SupplyPolicy) Synced(s Supply) Amount { return s.Level.OnHand.Minus(p.Counted(s.Demand)) }
+// Synced is what the shop is to show, exactly: on hand less what counts, or what could be put together. Below zero it
+// stays as it is.
+func (p SupplyPolicy) Synced(s Supply) Amount {
+	if p.Available && s.Level.HasAvailable {
+		return s.Level.Available
+	}
+	return s.Level.OnHand.Minus(p.Counted(s.Demand))
+}
 
-// Whole is Synced in whole units, rounded down; false if there is no such number.
-func (p SupplyPolicy) Whole(s Supply) (int64, bool) { return p.Synced(s).Floor() }
+// Whole is Synced in whole units, rounded; false if there is no such number.
+func (p SupplyPolicy) Whole(s Supply) (int64, bool) {
+	n := p.Synced(s)
+	switch negative := n.Cmp(Amount{}) < 0; {
+	case p.Rounding == RoundUp || p.Rounding == RoundNearest && negative:
+		if p.Rounding == RoundNearest {
+			n = n.Minus(Amount{one / 2})
+		}
+		// The smallest whole number that is not below n.
+		up, ok := Amount{}.Minus(n).Floor()
+		return -up, ok
+	case p.Rounding == RoundNearest:
+		n = n.Plus(Amount{one / 2})
+	}
+	return n.Floor()
+}
+
+// Clamp is a number as the shop is to show it.
+func (p SupplyPolicy) Clamp(units int64) int64 {
+	if p.Zero {
+		return max(0, units)
+	}
+	return units
+}
 
 // Supply is what is known of one item at one location at one moment.
 type Supply struct {

@@ -259,3 +259,34 @@ func TestJudge(t *testing.T) {
 		t.Error("only a change that others explain may be believed in time")
 	}
 }
+
+func TestSupplyRounding(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		onHand                    string
+		down, nearest, up, bundle int64
+	}{
+		{"7", 7, 7, 7, 3}, {"7.4", 7, 7, 8, 3}, {"7.5", 7, 8, 8, 3}, {"0.00001", 0, 0, 1, 3}, {"0", 0, 0, 0, 3},
+		{"-0.4", -1, 0, 0, 3}, {"-2.5", -3, -3, -2, 3}, {"-2.6", -3, -3, -2, 3}, {"-3", -3, -3, -3, 3},
+	} {
+		s := Supply{Level: Level{OnHand: amount(t, tc.onHand), Available: Units(3), HasAvailable: true}}
+		for p, want := range map[SupplyPolicy]int64{
+			{}: tc.down, {Rounding: RoundDown}: tc.down, {Rounding: RoundNearest}: tc.nearest, {Rounding: RoundUp}: tc.up, {Available: true}: tc.bundle,
+		} {
+			if got, ok := p.Whole(s); !ok || got != want {
+				t.Errorf("%s under %+v: %d %v, want %d", tc.onHand, p, got, ok, want)
+			}
+		}
+	}
+	for _, r := range []Rounding{RoundDown, RoundNearest, RoundUp} {
+		if n, ok := (SupplyPolicy{Rounding: r}).Whole(Supply{Level: Level{OnHand: notAnAmount}}); ok {
+			t.Errorf("%s: what is no amount became %d", r, n)
+		}
+	}
+	if n, _ := (SupplyPolicy{Available: true}).Whole(Supply{Level: Level{OnHand: Units(5)}}); n != 5 {
+		t.Errorf("no kit: %d", n)
+	}
+	if (SupplyPolicy{}).Clamp(-2) != -2 || (SupplyPolicy{Zero: true}).Clamp(-2) != 0 || (SupplyPolicy{Zero: true}).Clamp(4) != 4 {
+		t.Error("below zero")
+	}
+}

@@ -106,7 +106,7 @@ func (i inventory) level() stock.Level {
 		l.Incoming = i.Expected.Amount
 	}
 	if i.Potential != nil {
-		l.Available = i.Potential.Amount
+		l.Available, l.HasAvailable = i.Potential.Amount, true
 	}
 	return l
 }
