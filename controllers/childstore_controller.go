@@ -2,7 +2,9 @@ package controllers
 
 import (
 	"context"
+	"fmt"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -14,13 +16,14 @@ import (
 
 // +kubebuilder:rbac:groups=stocksync.dev,resources=stocksynctopologies;childstores,verbs=get;list;watch
 // +kubebuilder:rbac:groups=stocksync.dev,resources=childstores/status,verbs=patch
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=secrets;configmaps,verbs=get;list;watch
 
 // childStoreReconciler writes the status of a child. What runs for it is the topology's business.
 type childStoreReconciler struct {
 	client  client.Client
 	agents  *Agents
 	secrets *secretReader
+	links   *linkReader
 	status  *statusWriter
 	events  events.EventRecorder
 	clock   clock.PassiveClock
@@ -51,12 +54,21 @@ func (r *childStoreReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 			in.topology = t
 		}
 	}
-	keys := childKeys(child)
-	_, missing, err := r.secrets.read(ctx, child.Namespace, keys)
+	keys := child.Spec.SecretKeys()
+	data, missing, err := r.secrets.read(ctx, child.Namespace, keys)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	in.secrets = secretsFinding(keys, missing)
+	in.secrets = secretsFinding(keys, missing).orFragile(child.Spec.Kitgenix, data)
+	if name := linksName(child); name != "" && in.secrets.status == metav1.ConditionTrue {
+		_, found, err := r.links.read(ctx, types.NamespacedName{Namespace: child.Namespace, Name: name})
+		if err != nil {
+			return ctrl.Result{}, err
+		}
+		if !found {
+			in.secrets = isFalse(v1alpha1.ReasonConfigMapNotFound, fmt.Sprintf("ConfigMap %s does not exist in this namespace; create it, or remove `katana.linksConfigMapRef`", name))
+		}
+	}
 
 	before := latest(r.status, child, child.Status)
 	after := childStatus(*before.DeepCopy(), in)

@@ -48,12 +48,17 @@ func childStatus(before v1alpha1.ChildStoreStatus, in childInput) v1alpha1.Child
 		}
 	}
 	ofAgent := []string{v1alpha1.ConditionAgentAvailable, v1alpha1.ConditionConnected, v1alpha1.ConditionHintsAvailable, v1alpha1.ConditionInSync}
+	if in.child.Spec.Kitgenix != nil {
+		ofAgent = append(ofAgent, v1alpha1.ConditionCheckoutValidated)
+	}
 	ofStore := ofAgent[1:]
 
 	f[v1alpha1.ConditionAccepted] = acceptedFinding(report, in.secrets)
 	switch {
 	case !in.verdict.accepted():
 		f[v1alpha1.ConditionAccepted] = isFalse(in.verdict.reason, in.verdict.message)
+	case in.topology != nil && in.child.Misfit(in.topology) != "":
+		f[v1alpha1.ConditionAccepted] = isFalse(v1alpha1.ReasonTopologyMismatch, in.child.Misfit(in.topology))
 	case report == nil && in.topology != nil && tooLarge(in.topology):
 		f[v1alpha1.ConditionAccepted] = isFalse(v1alpha1.ReasonConfigurationTooLarge,
 			"the topology's configuration has no room for this store; see the condition Accepted of the StockSyncTopology")
@@ -85,6 +90,11 @@ func childStatus(before v1alpha1.ChildStoreStatus, in childInput) v1alpha1.Child
 			f[v1alpha1.ConditionConnected] = said(report.Connected)
 			f[v1alpha1.ConditionHintsAvailable] = said(report.HintsAvailable)
 			f[v1alpha1.ConditionInSync] = said(report.InSync)
+			if c := report.CheckoutValidated; c != nil && in.child.Spec.Kitgenix != nil {
+				f[v1alpha1.ConditionCheckoutValidated] = said(*c)
+			} else if in.child.Spec.Kitgenix != nil {
+				unknown([]string{v1alpha1.ConditionCheckoutValidated}, v1alpha1.ReasonPending, "the plugin's question at checkout was not answered yet")
+			}
 		}
 	}
 
@@ -103,7 +113,14 @@ func childStatus(before v1alpha1.ChildStoreStatus, in childInput) v1alpha1.Child
 
 	after := before
 	after.StoreStatus = storeStatus(before.StoreStatus, report)
-	after.StoreID, after.Driver = id, driverOf(in.child.Spec.WooCommerce)
+	after.StoreID, after.Driver = id, v1alpha1.Drivers(in.child.Spec.WooCommerce, in.child.Spec.Kitgenix, nil)
+	after.Kitgenix = pluginStatus(before.Kitgenix, in.child.Spec.Kitgenix, in.topology, false, report)
+	switch {
+	case in.child.Spec.Katana == nil:
+		after.Katana = nil
+	case report != nil && report.Sourced != nil:
+		after.Katana = sourcedStatus(report.Sourced)
+	}
 	if report == nil {
 		after.Mode = mode
 	}

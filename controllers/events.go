@@ -33,6 +33,7 @@ var told = []struct {
 	{v1alpha1.ConditionAccepted, "Accept", false},
 	{v1alpha1.ConditionConnected, "Connect", false},
 	{v1alpha1.ConditionInSync, "Sync", false},
+	{v1alpha1.ConditionCheckoutValidated, "Validate", false},
 	{v1alpha1.ConditionReconcileSucceeded, "Reconcile", true},
 	{v1alpha1.ConditionAuditPassed, "Audit", true},
 	{v1alpha1.ConditionReady, "Summarize", false},

@@ -22,11 +22,13 @@ type verdicts struct {
 	children   map[string]verdict
 }
 
-// claimant is an object that claims a URL, and within its topology a storeID.
+// claimant is an object that claims URLs, and within its topology a storeID and the id of a plugin.
 type claimant struct {
 	kind, name, topology string
 	since                time.Time
-	storeID, url         string
+	storeID              string
+	urls                 []string
+	plugin               string // the id of its plugin; empty where it has none
 }
 
 // judge decides, for one namespace, which objects may run. Of two that claim the same URL, or the same storeID in
@@ -44,7 +46,7 @@ func judge(topologies []v1alpha1.StockSyncTopology, children []v1alpha1.ChildSto
 		since[t.Name] = t.CreationTimestamp.Time
 		claimants = append(claimants, claimant{
 			kind: v1alpha1.KindStockSyncTopology, name: t.Name, topology: t.Name, since: t.CreationTimestamp.Time,
-			storeID: t.Spec.Master.StoreID, url: storeURL(t.Spec.Master.WooCommerce),
+			storeID: t.Spec.Master.StoreID, urls: masterURLs(t), plugin: pluginID(t.Spec.Master.Kitgenix),
 		})
 	}
 	for i := range children {
@@ -64,7 +66,7 @@ func judge(topologies []v1alpha1.StockSyncTopology, children []v1alpha1.ChildSto
 		}
 		claimants = append(claimants, claimant{
 			kind: v1alpha1.KindChildStore, name: c.Name, topology: topology, since: began,
-			storeID: c.EffectiveStoreID(), url: storeURL(c.Spec.WooCommerce),
+			storeID: c.EffectiveStoreID(), urls: childURLs(c), plugin: pluginID(c.Spec.Kitgenix),
 		})
 	}
 	slices.SortFunc(claimants, func(a, b claimant) int {
@@ -74,19 +76,25 @@ func judge(topologies []v1alpha1.StockSyncTopology, children []v1alpha1.ChildSto
 			strings.Compare(a.name, b.name),
 		)
 	})
-	type idInTopology struct{ topology, storeID string }
-	urls, ids := map[string]claimant{}, map[idInTopology]claimant{}
+	type idInTopology struct{ topology, id string }
+	urls, ids, plugins := map[string]claimant{}, map[idInTopology]claimant{}, map[idInTopology]claimant{}
 	for _, c := range claimants {
 		got := verdict{}
-		id := idInTopology{c.topology, c.storeID}
+		id, plugin := idInTopology{c.topology, c.storeID}, idInTopology{c.topology, c.plugin}
 		if own := v.topologies[c.topology]; c.kind == v1alpha1.KindChildStore && !own.accepted() {
 			got = verdict{v1alpha1.ReasonTopologyNotAccepted, fmt.Sprintf("StockSyncTopology %s is not accepted itself; see its condition Accepted", c.topology)}
 		} else if other, taken := ids[id]; taken {
 			got = verdict{v1alpha1.ReasonDuplicateStoreID, fmt.Sprintf("%s %s has the storeID %s already; a storeID must be used once in a topology", other.kind, other.name, c.storeID)}
-		} else if other, taken := urls[c.url]; taken {
+		} else if i := slices.IndexFunc(c.urls, func(url string) bool { _, taken := urls[url]; return taken }); i >= 0 {
+			other := urls[c.urls[i]]
 			got = verdict{v1alpha1.ReasonDuplicateURL, fmt.Sprintf("%s %s has this URL already; a store must be named once in a namespace", other.kind, other.name)}
+		} else if other, taken := plugins[plugin]; taken && c.plugin != "" {
+			got = verdict{v1alpha1.ReasonDuplicateRemoteStoreID, fmt.Sprintf("%s %s has this `remoteStoreID` already; a plugin must be named once in a topology", other.kind, other.name)}
 		} else {
-			ids[id], urls[c.url] = c, c
+			ids[id], plugins[plugin] = c, c
+			for _, url := range c.urls {
+				urls[url] = c
+			}
 		}
 		if c.kind == v1alpha1.KindStockSyncTopology {
 			v.topologies[c.name] = got
@@ -97,15 +105,39 @@ func judge(topologies []v1alpha1.StockSyncTopology, children []v1alpha1.ChildSto
 	return v
 }
 
-// storeURL is the part of a store's address that tells stores apart: host in lower case, port unless it is the
-// scheme's own, path without the closing slash. The scheme is no part of it: http and https lead to one shop.
-func storeURL(w *v1alpha1.WooCommerce) string {
-	if w == nil {
+// masterURLs and childURLs are where the shop is, each address once. Katana is no shop: topologies may share an account.
+func masterURLs(t *v1alpha1.StockSyncTopology) []string {
+	return shopURLs(t.Spec.Master.WooCommerce, t.Spec.Master.Kitgenix)
+}
+
+func childURLs(c *v1alpha1.ChildStore) []string {
+	return shopURLs(c.Spec.WooCommerce, c.Spec.Kitgenix)
+}
+
+func shopURLs(w *v1alpha1.WooCommerce, k *v1alpha1.Kitgenix) []string {
+	var urls []string
+	if w != nil {
+		urls = append(urls, storeURL(w.URL))
+	}
+	if k != nil && !slices.Contains(urls, storeURL(k.URL)) {
+		urls = append(urls, storeURL(k.URL))
+	}
+	return urls
+}
+
+func pluginID(k *v1alpha1.Kitgenix) string {
+	if k == nil {
 		return ""
 	}
-	u, err := url.Parse(w.URL)
+	return k.RemoteStoreID
+}
+
+// storeURL is the part of a store's address that tells stores apart: host in lower case, port unless it is the
+// scheme's own, path without the closing slash. The scheme is no part of it: http and https lead to one shop.
+func storeURL(raw string) string {
+	u, err := url.Parse(raw)
 	if err != nil {
-		return w.URL
+		return raw
 	}
 	host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
 	if port := u.Port(); port != "" && port != map[string]string{"http": "80", "https": "443"}[strings.ToLower(u.Scheme)] {

@@ -35,6 +35,20 @@ func withStoreID(c v1alpha1.ChildStore, id string) v1alpha1.ChildStore {
 	return c
 }
 
+// withPlugin gives the child a plugin; without a URL of REST it is the only way in.
+func withPlugin(c v1alpha1.ChildStore, url, id string) v1alpha1.ChildStore {
+	if c.Spec.WooCommerce.URL == "" {
+		c.Spec.WooCommerce = nil
+	}
+	c.Spec.Kitgenix = &v1alpha1.Kitgenix{URL: url, RemoteStoreID: id}
+	return c
+}
+
+func ofKatana(t v1alpha1.StockSyncTopology) v1alpha1.StockSyncTopology {
+	t.Spec.Master.WooCommerce, t.Spec.Master.Katana = nil, &v1alpha1.Katana{}
+	return t
+}
+
 func TestJudge(t *testing.T) {
 	t.Parallel()
 	emea, apac := topologyAt(10, "emea", "https://hq.example.com"), topologyAt(20, "apac", "https://hq2.example.com")
@@ -56,6 +70,26 @@ func TestJudge(t *testing.T) {
 			[]v1alpha1.StockSyncTopology{emea},
 			[]v1alpha1.ChildStore{withStoreID(childAt(11, "b", "emea", "https://b.example.com"), "x"), withStoreID(childAt(11, "a", "emea", "https://a.example.com"), "x")},
 			map[string]string{"ChildStore b": v1alpha1.ReasonDuplicateStoreID}},
+		{"a plugin has the URL of another shop",
+			[]v1alpha1.StockSyncTopology{emea},
+			[]v1alpha1.ChildStore{childAt(11, "fr", "emea", "https://fr.example.com"), withPlugin(childAt(12, "a", "emea", ""), "https://FR.example.com/", "1")},
+			map[string]string{"ChildStore a": v1alpha1.ReasonDuplicateURL}},
+		{"a plugin beside REST keys has the shop's own URL",
+			[]v1alpha1.StockSyncTopology{emea},
+			[]v1alpha1.ChildStore{withPlugin(childAt(11, "fr", "emea", "https://fr.example.com"), "https://fr.example.com/", "1")},
+			nil},
+		{"a plugin has the master's URL",
+			[]v1alpha1.StockSyncTopology{emea},
+			[]v1alpha1.ChildStore{withPlugin(childAt(11, "fr", "emea", "https://fr.example.com"), "https://hq.example.com", "1")},
+			map[string]string{"ChildStore fr": v1alpha1.ReasonDuplicateURL}},
+		{"one plugin twice: the older stays",
+			[]v1alpha1.StockSyncTopology{emea, apac},
+			[]v1alpha1.ChildStore{withPlugin(childAt(12, "a", "emea", ""), "https://a.example.com", "1"), withPlugin(childAt(11, "b", "emea", ""), "https://b.example.com", "1"), withPlugin(childAt(30, "c", "apac", ""), "https://c.example.com", "1")},
+			map[string]string{"ChildStore a": v1alpha1.ReasonDuplicateRemoteStoreID}},
+		{"two topologies of one Katana account",
+			[]v1alpha1.StockSyncTopology{ofKatana(emea), ofKatana(apac)},
+			[]v1alpha1.ChildStore{childAt(11, "fr", "emea", "https://fr.example.com"), childAt(21, "de", "apac", "https://de.example.com")},
+			nil},
 		{"one storeID in two topologies is fine",
 			[]v1alpha1.StockSyncTopology{emea, apac},
 			[]v1alpha1.ChildStore{withStoreID(childAt(21, "a", "emea", "https://a.example.com"), "x"), withStoreID(childAt(21, "b", "apac", "https://b.example.com"), "x")},

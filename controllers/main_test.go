@@ -142,15 +142,15 @@ func newBench(t testing.TB) *bench {
 func (b *bench) restart() {
 	b.Helper()
 	c := b.newClient(b.log.wrap)
-	secrets := newSecretReader(c, c)
+	secrets, links := newSecretReader(c, c), newLinkReader(c, c)
 	b.agents = NewAgents(nil, b.clock, DefaultReadInterval)
 	b.topology = &topologyReconciler{
 		client: c, live: c, operator: render.Operator{AgentImage: "agent:1", Namespace: "stocksync-system"},
-		agents: b.agents, secrets: secrets, applier: newApplier(c, c), status: newStatusWriter(c, b.clock, testPace),
+		agents: b.agents, secrets: secrets, links: links, applier: newApplier(c, c), status: newStatusWriter(c, b.clock, testPace),
 		events: b.events, rollouts: newRollouts(), clock: b.clock, random: rand.Reader, bumps: map[types.NamespacedName]bump{},
 	}
 	b.child = &childStoreReconciler{
-		client: c, agents: b.agents, secrets: secrets, status: newStatusWriter(c, b.clock, testPace), events: b.events, clock: b.clock,
+		client: c, agents: b.agents, secrets: secrets, links: links, status: newStatusWriter(c, b.clock, testPace), events: b.events, clock: b.clock,
 	}
 }
 
@@ -197,7 +197,7 @@ func (b *bench) parse(manifest string) client.Object {
 	b.must(yaml.Unmarshal([]byte(manifest), &kind))
 	objects := map[string]client.Object{
 		"StockSyncTopology": &v1alpha1.StockSyncTopology{}, "ChildStore": &v1alpha1.ChildStore{},
-		"Secret": &corev1.Secret{}, "Service": &corev1.Service{}, "ResourceQuota": &corev1.ResourceQuota{},
+		"Secret": &corev1.Secret{}, "ConfigMap": &corev1.ConfigMap{}, "Service": &corev1.Service{}, "ResourceQuota": &corev1.ResourceQuota{},
 	}
 	object := objects[kind.Kind]
 	b.must(yaml.Unmarshal([]byte(manifest), object))

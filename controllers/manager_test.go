@@ -309,7 +309,7 @@ func TestRights(t *testing.T) {
 		{everywhere("batch", "cronjobs"), "get list watch create patch delete", "update deletecollection"},
 		{everywhere("batch", "jobs"), "get list watch", "create update patch delete"},
 		{everywhere("", "persistentvolumeclaims"), "", "get list create patch delete"},
-		{everywhere("", "configmaps"), "", "get list watch create"},
+		{everywhere("", "configmaps"), "get list watch", "create patch update delete"},
 		{everywhere("apps", "statefulsets"), "get list watch create patch", "update delete"},
 		{everywhere("networking.k8s.io", "networkpolicies"), "get list watch create patch", "update delete"},
 		{everywhere("networking.k8s.io", "ingresses"), "get list watch create patch delete", "update"},

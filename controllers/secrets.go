@@ -136,3 +136,63 @@ func newer(a, b string) bool {
 	order, err := resourceversion.CompareResourceVersion(a, b)
 	return err != nil || order > 0
 }
+
+// linkReader reads link tables: whole ConfigMaps, each when it has changed since.
+type linkReader struct {
+	metadata client.Reader
+	live     client.Reader
+
+	mu    sync.Mutex
+	known map[types.NamespacedName]knownLinks
+}
+
+type knownLinks struct {
+	version string
+	data    map[string]string
+}
+
+func newLinkReader(metadata, live client.Reader) *linkReader {
+	return &linkReader{metadata: metadata, live: live, known: map[types.NamespacedName]knownLinks{}}
+}
+
+// linksName names the ConfigMap with the links of a child; empty where it has none.
+func linksName(c *v1alpha1.ChildStore) string {
+	if k := c.Spec.Katana; k != nil && k.LinksConfigMapRef != nil {
+		return k.LinksConfigMapRef.Name
+	}
+	return ""
+}
+
+// read returns what a ConfigMap holds, to be read only, and whether there is one.
+func (r *linkReader) read(ctx context.Context, name types.NamespacedName) (map[string]string, bool, error) {
+	metadata := &metav1.PartialObjectMetadata{}
+	metadata.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ConfigMap"))
+	if err := r.metadata.Get(ctx, name, metadata); err != nil {
+		return nil, false, r.gone(name, err)
+	}
+	r.mu.Lock()
+	known, ok := r.known[name]
+	r.mu.Unlock()
+	if ok && !newer(metadata.ResourceVersion, known.version) {
+		return known.data, true, nil
+	}
+	live := &corev1.ConfigMap{}
+	if err := r.live.Get(ctx, name, live); err != nil {
+		return nil, false, r.gone(name, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.known[name] = knownLinks{version: live.ResourceVersion, data: live.Data}
+	return live.Data, true, nil
+}
+
+// gone forgets a ConfigMap that is not there; any other error it passes on.
+func (r *linkReader) gone(name types.NamespacedName, err error) error {
+	if !apierrors.IsNotFound(err) {
+		return fmt.Errorf("reading ConfigMap %s: %w", name.Name, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.known, name)
+	return nil
+}

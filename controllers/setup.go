@@ -79,8 +79,8 @@ func ManagerOptions(scheme *runtime.Scheme, namespaces []string) ctrl.Options {
 	}
 }
 
-// cacheOptions keep the cache small: of Secrets only metadata, and of that not the annotations, where kubectl may
-// have left the content; of the other kinds only our own objects; and only the namespaces, or all when none is given.
+// cacheOptions keep the cache small: of Secrets and ConfigMaps only metadata, and of that not the annotations,
+// where kubectl may have left the content; of the other kinds only our own objects; and only the namespaces, or all when none is given.
 func cacheOptions(namespaces []string) cache.Options {
 	var within map[string]cache.Config
 	for _, namespace := range namespaces {
@@ -96,6 +96,7 @@ func cacheOptions(namespaces []string) cache.Options {
 		DefaultNamespaces:           within,
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Secret{}:              {Transform: stripSecret},
+			&corev1.ConfigMap{}:           {Transform: stripSecret},
 			&corev1.Service{}:             ours,
 			&corev1.ServiceAccount{}:      ours,
 			&appsv1.StatefulSet{}:         ours,
@@ -113,8 +114,11 @@ func stripSecret(object any) (any, error) {
 		accessor.SetAnnotations(nil)
 		accessor.SetManagedFields(nil)
 	}
-	if secret, full := object.(*corev1.Secret); full {
-		secret.Data = nil
+	switch full := object.(type) {
+	case *corev1.Secret:
+		full.Data = nil
+	case *corev1.ConfigMap:
+		full.Data, full.BinaryData = nil, nil
 	}
 	return object, nil
 }
@@ -129,9 +133,10 @@ func stripJob(object any) (any, error) {
 
 // Names of the cache's indexes.
 const (
-	bySecret   = "stocksync.secret"
-	byURL      = "stocksync.url"
-	byTopology = "stocksync.topology"
+	bySecret    = "stocksync.secret"
+	byConfigMap = "stocksync.configmap"
+	byURL       = "stocksync.url"
+	byTopology  = "stocksync.topology"
 )
 
 // Setup adds both controllers, and the reading of agents, to the manager.
@@ -142,14 +147,14 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err := mgr.Add(o.Agents); err != nil {
 		return fmt.Errorf("adding the reader of agents: %w", err)
 	}
-	secrets := newSecretReader(mgr.GetClient(), mgr.GetAPIReader())
+	secrets, links := newSecretReader(mgr.GetClient(), mgr.GetAPIReader()), newLinkReader(mgr.GetClient(), mgr.GetAPIReader())
 	topology := &topologyReconciler{
-		client: mgr.GetClient(), live: mgr.GetAPIReader(), operator: o.Operator, agents: o.Agents, secrets: secrets,
+		client: mgr.GetClient(), live: mgr.GetAPIReader(), operator: o.Operator, agents: o.Agents, secrets: secrets, links: links,
 		applier: newApplier(mgr.GetClient(), mgr.GetAPIReader()), status: newStatusWriter(mgr.GetClient(), o.Clock, o.Pace),
 		rollouts: newRollouts(), clock: o.Clock, random: rand.Reader, bumps: map[types.NamespacedName]bump{},
 	}
 	child := &childStoreReconciler{
-		client: mgr.GetClient(), agents: o.Agents, secrets: secrets,
+		client: mgr.GetClient(), agents: o.Agents, secrets: secrets, links: links,
 		status: newStatusWriter(mgr.GetClient(), o.Clock, o.Pace), clock: o.Clock,
 	}
 	topology.events = mgr.GetEventRecorder(FieldOwner)
@@ -176,6 +181,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Owns(&batchv1.CronJob{}, builder.OnlyMetadata, builder.WithPredicates(specified)).
 		Watches(&batchv1.Job{}, handler.EnqueueRequestsFromMapFunc(topologyOfJob), builder.WithPredicates(jobEnded)).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(wake.topologiesOfSecret), changed).
+		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(wake.topologiesOfConfigMap), changed).
 		Watches(&v1alpha1.StockSyncTopology{}, handler.EnqueueRequestsFromMapFunc(wake.topologiesOfNamespace), builder.WithPredicates(written)).
 		Watches(&v1alpha1.ChildStore{}, handler.EnqueueRequestsFromMapFunc(wake.topologiesOfChild), builder.WithPredicates(predicate.Or(written, counted))).
 		WatchesRawSource(source.Channel(o.Agents.topologies, &handler.EnqueueRequestForObject{})).
@@ -186,6 +192,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	err = ctrl.NewControllerManagedBy(mgr).Named("childstore").WithOptions(options()).
 		For(&v1alpha1.ChildStore{}, builder.WithPredicates(written)).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(wake.childrenOfSecret), changed).
+		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(wake.childrenOfConfigMap), changed).
 		Watches(&v1alpha1.StockSyncTopology{}, handler.EnqueueRequestsFromMapFunc(wake.childrenOfNamespace), builder.WithPredicates(predicate.Or(written, accepted))).
 		Watches(&v1alpha1.ChildStore{}, handler.EnqueueRequestsFromMapFunc(wake.rivals), builder.WithPredicates(predicate.Or(written, accepted))).
 		WatchesRawSource(source.Channel(o.Agents.children, &handler.EnqueueRequestForObject{})).
@@ -259,13 +266,19 @@ func index(ctx context.Context, indexer client.FieldIndexer) error {
 	}
 	for _, i := range []indexed{
 		{&v1alpha1.StockSyncTopology{}, bySecret, func(o client.Object) []string {
-			return secretNames(masterKeys(o.(*v1alpha1.StockSyncTopology)))
+			return secretNames(o.(*v1alpha1.StockSyncTopology).Spec.Master.SecretKeys())
 		}},
 		{&v1alpha1.ChildStore{}, bySecret, func(o client.Object) []string {
-			return secretNames(childKeys(o.(*v1alpha1.ChildStore)))
+			return secretNames(o.(*v1alpha1.ChildStore).Spec.SecretKeys())
+		}},
+		{&v1alpha1.ChildStore{}, byConfigMap, func(o client.Object) []string {
+			if name := linksName(o.(*v1alpha1.ChildStore)); name != "" {
+				return []string{name}
+			}
+			return nil
 		}},
 		{&v1alpha1.ChildStore{}, byURL, func(o client.Object) []string {
-			return []string{storeURL(o.(*v1alpha1.ChildStore).Spec.WooCommerce)}
+			return childURLs(o.(*v1alpha1.ChildStore))
 		}},
 		{&v1alpha1.ChildStore{}, byTopology, func(o client.Object) []string {
 			return []string{o.(*v1alpha1.ChildStore).Spec.TopologyRef.Name}
@@ -304,6 +317,23 @@ func (w waker) childrenOfSecret(ctx context.Context, secret client.Object) []rec
 	return requests(secret.GetNamespace(), named)
 }
 
+// topologiesOfConfigMap: those with a child whose link table it is.
+func (w waker) topologiesOfConfigMap(ctx context.Context, configMap client.Object) []reconcile.Request {
+	named := map[string]bool{}
+	for _, c := range w.children(ctx, configMap.GetNamespace(), client.MatchingFields{byConfigMap: configMap.GetName()}) {
+		named[c.Spec.TopologyRef.Name] = true
+	}
+	return requests(configMap.GetNamespace(), named)
+}
+
+func (w waker) childrenOfConfigMap(ctx context.Context, configMap client.Object) []reconcile.Request {
+	named := map[string]bool{}
+	for _, c := range w.children(ctx, configMap.GetNamespace(), client.MatchingFields{byConfigMap: configMap.GetName()}) {
+		named[c.Name] = true
+	}
+	return requests(configMap.GetNamespace(), named)
+}
+
 // topologyOfJob: the one whose CronJob made it.
 func topologyOfJob(_ context.Context, job client.Object) []reconcile.Request {
 	return requests(job.GetNamespace(), map[string]bool{job.GetLabels()[v1alpha1.LabelTopology]: true})
@@ -325,9 +355,9 @@ func (w waker) topologiesOfChild(ctx context.Context, object client.Object) []re
 		return nil
 	}
 	named := map[string]bool{child.Spec.TopologyRef.Name: true}
-	url := storeURL(child.Spec.WooCommerce)
+	urls := childURLs(child)
 	for _, t := range w.topologies(ctx, child.Namespace) {
-		if storeURL(t.Spec.Master.WooCommerce) == url {
+		if slices.ContainsFunc(masterURLs(&t), func(url string) bool { return slices.Contains(urls, url) }) {
 			named[t.Name] = true
 		}
 	}
@@ -341,9 +371,11 @@ func (w waker) childrenOfNamespace(ctx context.Context, object client.Object) []
 		return nil
 	}
 	named := map[string]bool{}
-	for _, fields := range []client.MatchingFields{
-		{byTopology: topology.Name}, {byURL: storeURL(topology.Spec.Master.WooCommerce)},
-	} {
+	fields := []client.MatchingFields{{byTopology: topology.Name}}
+	for _, url := range masterURLs(topology) {
+		fields = append(fields, client.MatchingFields{byURL: url})
+	}
+	for _, fields := range fields {
 		for _, c := range w.children(ctx, topology.Namespace, fields) {
 			named[c.Name] = true
 		}
@@ -351,18 +383,20 @@ func (w waker) childrenOfNamespace(ctx context.Context, object client.Object) []
 	return requests(topology.Namespace, named)
 }
 
-// rivals: the children with the same URL, or the same storeID in the same topology.
+// rivals: the children with the same URL, or the same storeID or plugin in the same topology.
 func (w waker) rivals(ctx context.Context, object client.Object) []reconcile.Request {
 	child, ok := object.(*v1alpha1.ChildStore)
 	if !ok {
 		return nil
 	}
 	named := map[string]bool{}
-	for _, c := range w.children(ctx, child.Namespace, client.MatchingFields{byURL: storeURL(child.Spec.WooCommerce)}) {
-		named[c.Name] = true
+	for _, url := range childURLs(child) {
+		for _, c := range w.children(ctx, child.Namespace, client.MatchingFields{byURL: url}) {
+			named[c.Name] = true
+		}
 	}
 	for _, c := range w.children(ctx, child.Namespace, client.MatchingFields{byTopology: child.Spec.TopologyRef.Name}) {
-		if c.EffectiveStoreID() == child.EffectiveStoreID() {
+		if c.EffectiveStoreID() == child.EffectiveStoreID() || pluginID(child.Spec.Kitgenix) != "" && pluginID(c.Spec.Kitgenix) == pluginID(child.Spec.Kitgenix) {
 			named[c.Name] = true
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"stocksync.dev/stocksync/api/v1alpha1"
 	"stocksync.dev/stocksync/internal/agentapi"
+	"stocksync.dev/stocksync/internal/render"
 )
 
 func semanticEqual(a, b any) bool { return equality.Semantic.DeepEqual(a, b) }
@@ -83,7 +84,7 @@ func (f findings) asConditions(before []metav1.Condition, generation int64, now 
 var conditionOrder = []string{
 	v1alpha1.ConditionReady, v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled, v1alpha1.ConditionPaused,
 	v1alpha1.ConditionAccepted, v1alpha1.ConditionSecretsAvailable, v1alpha1.ConditionAgentAvailable,
-	v1alpha1.ConditionConnected, v1alpha1.ConditionHintsAvailable, v1alpha1.ConditionInSync,
+	v1alpha1.ConditionConnected, v1alpha1.ConditionHintsAvailable, v1alpha1.ConditionInSync, v1alpha1.ConditionCheckoutValidated,
 	v1alpha1.ConditionCircuitBreakerTripped, v1alpha1.ConditionReconcileSucceeded, v1alpha1.ConditionAuditPassed,
 }
 
@@ -116,6 +117,14 @@ var needsPerson = map[string]bool{
 	v1alpha1.ReasonRelativeUpdateUnsupported: true,
 	v1alpha1.ReasonSKUsStopped:               true,
 	v1alpha1.ReasonLargeChange:               true,
+	v1alpha1.ReasonDuplicateRemoteStoreID:    true,
+	v1alpha1.ReasonTopologyMismatch:          true,
+	v1alpha1.ReasonConfigMapNotFound:         true,
+	v1alpha1.ReasonSignatureRefused:          true,
+	v1alpha1.ReasonPluginMissing:             true,
+	v1alpha1.ReasonWrongPeer:                 true,
+	v1alpha1.ReasonLocationGone:              true,
+	v1alpha1.ReasonPlanWithoutAPI:            true,
 }
 
 // inProgress are reasons that pass by themselves: Reconciling is True beside them.
@@ -200,17 +209,67 @@ func storeStatus(before v1alpha1.StoreStatus, s *agentapi.StoreStatus) v1alpha1.
 	if s.WordPressVersion != "" {
 		versions = append(versions, "WordPress "+s.WordPressVersion)
 	}
+	if p := s.Plugin; p != nil && p.Generation > 0 {
+		versions = append(versions, strings.TrimSpace(fmt.Sprintf("Kitgenix %s (protocol %d)", p.Version, p.Generation)))
+	}
 	if len(versions) > 0 {
 		after.Versions = strings.Join(versions, ", ")
 	}
 	return after
 }
 
-func driverOf(w *v1alpha1.WooCommerce) string {
-	if w != nil {
-		return "woocommerce"
+// pluginStatus is what a person needs to pair a store's plugin, and what the agent said of it; nil where there is none.
+// The topology may be nil.
+func pluginStatus(before *v1alpha1.KitgenixStatus, k *v1alpha1.Kitgenix, t *v1alpha1.StockSyncTopology, master bool, s *agentapi.StoreStatus) *v1alpha1.KitgenixStatus {
+	if k == nil {
+		return nil
 	}
-	return ""
+	after := v1alpha1.KitgenixStatus{}
+	if before != nil {
+		after = *before
+	}
+	after.MasterURL, after.MasterStoreID, after.ChildURL, after.ChildStoreID = "", "", "", ""
+	if t != nil && t.Spec.PublicURL != "" {
+		url, id := strings.TrimRight(t.Spec.PublicURL, "/"), t.IdentityStoreID()
+		if master {
+			after.ChildURL, after.ChildStoreID = url, id
+		} else {
+			after.MasterURL, after.MasterStoreID = url, id
+		}
+	}
+	if s == nil || s.Plugin == nil {
+		return &after
+	}
+	p := s.Plugin
+	after.PluginVersion, after.Connection = p.Version, p.Connection
+	after.Generation, after.ClockSkewSeconds = nil, nil
+	if p.Generation > 0 {
+		after.Generation = count(p.Generation)
+	}
+	if p.ClockSkewSeconds != nil {
+		skew := int32(max(-1<<31, min(*p.ClockSkewSeconds, 1<<31-1)))
+		after.ClockSkewSeconds = &skew
+	}
+	after.LastPingTime = laterTime(after.LastPingTime, p.LastPingTime)
+	after.PreviousSecretExpiryTime = laterTime(nil, p.PreviousSecretUntil)
+	return &after
+}
+
+// sourceStatus is what the agent said of Katana.
+func sourceStatus(s *agentapi.SourceStatus) *v1alpha1.KatanaStatus {
+	return &v1alpha1.KatanaStatus{
+		Plan: short(s.Plan), RequestsPerMinute: count(s.RequestsPerMinute), Items: count(s.Items), OpenOrders: count(s.OpenOrders),
+		Unsettled: count(s.Unsettled), CommittedElsewhere: count(s.CommittedElsewhere), NotImported: count(s.NotImported),
+	}
+}
+
+// sourcedStatus is what the agent said of a shop that shows Katana's stock.
+func sourcedStatus(s *agentapi.SourcedStatus) *v1alpha1.ChildKatanaStatus {
+	after := &v1alpha1.ChildKatanaStatus{LocationName: short(s.LocationName), Matched: count(s.Matched), Skipped: count(s.Skipped)}
+	for _, item := range s.SkippedItems[:min(len(s.SkippedItems), agentapi.MaxSkipped)] {
+		after.SkippedItems = append(after.SkippedItems, v1alpha1.SkippedItemStatus{Item: item.Item, SKU: item.SKU, Message: short(item.Message)})
+	}
+	return after
 }
 
 func laterTime(before *metav1.Time, said *time.Time) *metav1.Time {
@@ -238,6 +297,19 @@ func secretsFinding(keys []v1alpha1.SecretKeyReference, missing map[v1alpha1.Sec
 		}
 	}
 	return isTrue(v1alpha1.ReasonSecretsFound, "every Secret and key was found")
+}
+
+// orFragile adds to a finding that is well that a plugin's form would spoil the secret shared with it.
+func (f finding) orFragile(k *v1alpha1.Kitgenix, data render.SecretData) finding {
+	if k == nil || f.status != metav1.ConditionTrue {
+		return f
+	}
+	ref := k.SharedSecretKeyRef
+	// An end of line from `echo` or an editor is no part of it.
+	if !v1alpha1.FragileSecret(strings.TrimRight(string(data[ref.Name][ref.Key]), "\r\n")) {
+		return f
+	}
+	return isTrue(v1alpha1.ReasonSecretFragile, fmt.Sprintf("the key %s of Secret %s %s", ref.Key, ref.Name, v1alpha1.FragileSecretAdvice))
 }
 
 // acceptedFinding is Accepted as the agent sees it. Where a Secret is missing the agent has to refuse the store, but the

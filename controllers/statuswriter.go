@@ -180,12 +180,18 @@ func compareChildStatus(a, b v1alpha1.ChildStoreStatus) change {
 		return conditionSet
 	}
 	how := compareConditions(a.Conditions, b.Conditions)
-	return max(how, compareStores(&a.StoreStatus, &b.StoreStatus))
+	return max(how, compareStores(&a.StoreStatus, &b.StoreStatus), compareRest(a.Katana, b.Katana, false))
 }
 
 func compareStores(a, b *v1alpha1.StoreStatus) change {
 	volatile := !sameTime(a.LastSeenTime, b.LastSeenTime)
 	a.LastSeenTime, b.LastSeenTime = nil, nil
+	if a.Kitgenix != nil && b.Kitgenix != nil {
+		pluginA, pluginB := *a.Kitgenix, *b.Kitgenix
+		volatile = volatile || !sameTime(pluginA.LastPingTime, pluginB.LastPingTime)
+		pluginA.LastPingTime, pluginB.LastPingTime = nil, nil
+		a.Kitgenix, b.Kitgenix = &pluginA, &pluginB
+	}
 	return compareRest(*a, *b, volatile)
 }
 

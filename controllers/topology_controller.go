@@ -32,6 +32,7 @@ import (
 // +kubebuilder:rbac:groups=stocksync.dev,resources=stocksynctopologies/status,verbs=patch
 // +kubebuilder:rbac:groups=stocksync.dev,resources=childstores,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=services;serviceaccounts,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;patch
 // +kubebuilder:rbac:groups=apps,resources=statefulsets,verbs=get;list;watch;create;patch
@@ -45,6 +46,7 @@ type topologyReconciler struct {
 	operator render.Operator
 	agents   *Agents
 	secrets  *secretReader
+	links    *linkReader
 	applier  *applier
 	status   *statusWriter
 	events   events.EventRecorder
@@ -150,12 +152,12 @@ func (r *topologyReconciler) look(ctx context.Context, s *scope) error {
 		}
 	}
 	s.in.agent = r.agents.state(s.key)
-	keys := masterKeys(s.topology)
-	_, missing, err := r.secrets.read(ctx, s.topology.Namespace, keys)
+	keys := s.topology.Spec.Master.SecretKeys()
+	data, missing, err := r.secrets.read(ctx, s.topology.Namespace, keys)
 	if err != nil {
 		return err
 	}
-	s.in.secrets = secretsFinding(keys, missing)
+	s.in.secrets = secretsFinding(keys, missing).orFragile(s.topology.Spec.Master.Kitgenix, data)
 	return r.lookTools(ctx, s)
 }
 
@@ -228,15 +230,28 @@ func (r *topologyReconciler) network(ctx context.Context, s *scope) error {
 
 // config writes the agent's configuration. One that is too large is left out, and the one before stays.
 func (r *topologyReconciler) config(ctx context.Context, s *scope) error {
-	keys := masterKeys(s.topology)
+	keys := s.topology.Spec.Master.SecretKeys()
+	configMaps := render.ConfigMapData{}
 	for _, child := range s.accepted {
-		keys = append(keys, childKeys(child)...)
+		keys = append(keys, child.Spec.SecretKeys()...)
+		if name := linksName(child); name != "" {
+			links, found, err := r.links.read(ctx, types.NamespacedName{Namespace: s.topology.Namespace, Name: name})
+			if err != nil {
+				return err
+			}
+			if found {
+				configMaps[name] = links
+			}
+		}
 	}
 	data, _, err := r.secrets.read(ctx, s.topology.Namespace, keys)
 	if err != nil {
 		return err
 	}
-	config, err := render.NewConfig(s.topology, s.accepted, data)
+	if err := r.keepSecretsBefore(ctx, s, data); err != nil {
+		return err
+	}
+	config, err := render.NewConfig(s.topology, s.accepted, data, configMaps)
 	if tooLarge, ok := errors.AsType[*render.TooLargeError](err); ok {
 		s.in.tooLarge = tooLarge
 		return nil
@@ -250,6 +265,32 @@ func (r *topologyReconciler) config(ctx context.Context, s *scope) error {
 	s.wanted = wantedConfig{revision: config.Revision, topology: s.topology.Generation, stores: map[string]wantedStore{}}
 	for _, child := range s.accepted {
 		s.wanted.stores[child.EffectiveStoreID()] = wantedStore{name: child.Name, uid: child.UID, generation: child.Generation}
+	}
+	return nil
+}
+
+// keepSecretsBefore adds what the secrets shared with plugins were before, for as long as they may be used, so that a
+// plugin that was not told of a new one yet goes on working. What they were stands in the configuration the agent has.
+// That is looked for on the server: from a cache that lags behind, a secret would be forgotten.
+func (r *topologyReconciler) keepSecretsBefore(ctx context.Context, s *scope, data render.SecretData) error {
+	if !render.Pairs(s.topology, s.accepted) {
+		return nil
+	}
+	name := render.NamesOf(s.topology.Name).ConfigSecret
+	before := &corev1.Secret{}
+	if err := r.live.Get(ctx, client.ObjectKey{Namespace: s.topology.Namespace, Name: name}, before); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return fmt.Errorf("reading Secret %s: %w", name, err)
+	}
+	now := r.clock.Now()
+	next, err := render.KeepBefore(before.Data[agentapi.ConfigFile], s.topology, s.accepted, data, now)
+	if err != nil {
+		return &refusedError{fmt.Sprintf("Secret %s: %v", name, err)}
+	}
+	if !next.IsZero() {
+		s.comeBack(next.Sub(now))
 	}
 	return nil
 }
@@ -428,20 +469,6 @@ func neighbours(ctx context.Context, c client.Reader, namespace string) (*v1alph
 		}
 	}
 	return topologies, children, nil
-}
-
-func masterKeys(t *v1alpha1.StockSyncTopology) []v1alpha1.SecretKeyReference {
-	if t.Spec.Master.WooCommerce == nil {
-		return nil
-	}
-	return t.Spec.Master.WooCommerce.SecretKeys()
-}
-
-func childKeys(c *v1alpha1.ChildStore) []v1alpha1.SecretKeyReference {
-	if c.Spec.WooCommerce == nil {
-		return nil
-	}
-	return c.Spec.WooCommerce.SecretKeys()
 }
 
 // lowPriority keeps periodic work behind what users wait for.

@@ -52,6 +52,8 @@ func topologyStatus(before v1alpha1.StockSyncTopologyStatus, in topologyInput) v
 	switch {
 	case !in.verdict.accepted():
 		f[v1alpha1.ConditionAccepted] = isFalse(in.verdict.reason, in.verdict.message)
+	case in.topology.Misfit() != "":
+		f[v1alpha1.ConditionAccepted] = isFalse(v1alpha1.ReasonTopologyMismatch, in.topology.Misfit())
 	case in.tooLarge != nil:
 		f[v1alpha1.ConditionAccepted] = isFalse(v1alpha1.ReasonConfigurationTooLarge, in.tooLarge.Error()+"; until then the configuration before stays in use")
 	case in.agent.report != nil && in.agent.report.ConfigError != "":
@@ -119,7 +121,12 @@ func topologyStatus(before v1alpha1.StockSyncTopologyStatus, in topologyInput) v
 		store = *before.Master
 	}
 	store = storeStatus(store, master)
-	store.StoreID, store.Driver = in.topology.Spec.Master.StoreID, driverOf(in.topology.Spec.Master.WooCommerce)
+	spec := in.topology.Spec.Master
+	store.StoreID, store.Driver = spec.StoreID, v1alpha1.Drivers(spec.WooCommerce, spec.Kitgenix, spec.Katana)
+	store.Kitgenix = pluginStatus(store.Kitgenix, spec.Kitgenix, in.topology, true, master)
+	if spec.Katana == nil {
+		after.Katana = nil
+	}
 	if master == nil {
 		store.Mode = mode
 	}
@@ -139,6 +146,9 @@ func takeReport(after *v1alpha1.StockSyncTopologyStatus, report *agentapi.Status
 		backlog += store.Backlog
 	}
 	after.Backlog = count(backlog)
+	if report.Source != nil {
+		after.Katana = sourceStatus(report.Source)
+	}
 	takeTools(after, report)
 }
 

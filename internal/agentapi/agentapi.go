@@ -197,6 +197,8 @@ type PluginStatus struct {
 	ClockSkewSeconds *int `json:"clockSkewSeconds,omitempty"`
 	// LastPingTime is when it last answered a ping.
 	LastPingTime *time.Time `json:"lastPingTime,omitempty"`
+	// PreviousSecretUntil is until when the secret before is accepted; nil when there is none.
+	PreviousSecretUntil *time.Time `json:"previousSecretUntil,omitempty"`
 }
 
 // The connections of a plugin, in its own words.

@@ -16,7 +16,7 @@ func TestTheAgentReadsWhatIsRendered(t *testing.T) {
 	for _, store := range []string{"hq", "fr", "de"} {
 		secrets[store+"-rest"] = map[string][]byte{"consumerKey": []byte("ck_" + store), "consumerSecret": []byte("cs_" + store)}
 	}
-	config, err := render.NewConfig(top, children(t, "fr", "de"), secrets)
+	config, err := render.NewConfig(top, children(t, "fr", "de"), secrets, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

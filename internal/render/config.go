@@ -21,6 +21,9 @@ import (
 // SecretData holds the needed keys of the Secrets that were found, by the Secret's name.
 type SecretData map[string]map[string][]byte
 
+// ConfigMapData holds the ConfigMaps that were found, by name.
+type ConfigMapData map[string]map[string]string
+
 // Config is what the agent reads.
 type Config struct {
 	// File is the content of [agentapi.ConfigFile].
@@ -34,16 +37,16 @@ type TooLargeError struct{ Size int }
 
 // Error says by how much the configuration is too large and what to do.
 func (e *TooLargeError) Error() string {
-	return fmt.Sprintf("the topology, its ChildStores and the Secrets they name take %d bytes together and must take "+
-		"at most %d; shorten the exclusions (use skuPatterns) or the CA bundles, or split the topology", e.Size, maxConfig)
+	return fmt.Sprintf("the topology, its ChildStores, and the Secrets and ConfigMaps they name take %d bytes together and must take "+
+		"at most %d; shorten the exclusions (use skuPatterns), the CA bundles or the link tables, or split the topology", e.Size, maxConfig)
 }
 
 // maxConfig leaves room for the revision file beside the configuration in the 1 MiB a Secret may hold.
 const maxConfig = corev1.MaxSecretSize - 1024
 
-// NewConfig renders the agent's configuration: the topology, the children by name and the Secrets by name. It
-// returns a [*TooLargeError] when that does not fit into a Secret.
-func NewConfig(t *v1alpha1.StockSyncTopology, children []*v1alpha1.ChildStore, secrets SecretData) (Config, error) {
+// NewConfig renders the agent's configuration: the topology, the children by name, the Secrets and the ConfigMaps by
+// name. It returns a [*TooLargeError] when that does not fit into a Secret.
+func NewConfig(t *v1alpha1.StockSyncTopology, children []*v1alpha1.ChildStore, secrets SecretData, configMaps ConfigMapData) (Config, error) {
 	var file bytes.Buffer
 	add := func(document any) error {
 		text, err := yaml.Marshal(document)
@@ -67,14 +70,21 @@ func NewConfig(t *v1alpha1.StockSyncTopology, children []*v1alpha1.ChildStore, s
 			return Config{}, err
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(secrets)) {
-		err := add(map[string]any{
+	core := func(kind, name string, data any) error {
+		return add(map[string]any{
 			"apiVersion": "v1",
-			"kind":       "Secret",
+			"kind":       kind,
 			"metadata":   map[string]any{"name": name, "namespace": t.Namespace},
-			"data":       secrets[name],
+			"data":       data,
 		})
-		if err != nil {
+	}
+	for _, name := range slices.Sorted(maps.Keys(secrets)) {
+		if err := core("Secret", name, secrets[name]); err != nil {
+			return Config{}, err
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(configMaps)) {
+		if err := core("ConfigMap", name, configMaps[name]); err != nil {
 			return Config{}, err
 		}
 	}

@@ -154,13 +154,13 @@ func TestConfigIsTheUsersOwnDocuments(t *testing.T) {
 		"hq-rest": {"consumerKey": []byte("ck_1"), "consumerSecret": []byte("cs_1")},
 		"corp-ca": {"ca.crt": []byte("PEM")},
 	}
-	config, err := render.NewConfig(topology(t, full), children(t, "fr", "de"), secrets)
+	config, err := render.NewConfig(topology(t, full), children(t, "fr", "de"), secrets, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "config.yaml", config.File)
 
-	again, err := render.NewConfig(topology(t, full), children(t, "de", "fr"), secrets)
+	again, err := render.NewConfig(topology(t, full), children(t, "de", "fr"), secrets, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func TestConfigIsTheUsersOwnDocuments(t *testing.T) {
 		t.Error("the revision depends on the order of the children")
 	}
 	secrets["hq-rest"]["consumerKey"] = []byte("ck_2")
-	rotated, err := render.NewConfig(topology(t, full), children(t, "fr", "de"), secrets)
+	rotated, err := render.NewConfig(topology(t, full), children(t, "fr", "de"), secrets, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,13 +181,13 @@ func TestConfigIsTheUsersOwnDocuments(t *testing.T) {
 func TestRequestsTravelWithTheirObject(t *testing.T) {
 	t.Parallel()
 	top, all := topology(t, minimal), children(t, "fr")
-	before, err := render.NewConfig(top, all, nil)
+	before, err := render.NewConfig(top, all, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	all[0].Annotations = map[string]string{"stocksync.dev/take-over": "0123", "stocksync.dev.example.com/x": "other", "team": "shops"}
 	top.Annotations = map[string]string{v1alpha1.AnnotationApproveTrip: "t-7", "argocd.argoproj.io/sync-wave": "1"}
-	after, err := render.NewConfig(top, all, nil)
+	after, err := render.NewConfig(top, all, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,12 +203,12 @@ func TestRequestsTravelWithTheirObject(t *testing.T) {
 
 func TestConfigTooLarge(t *testing.T) {
 	t.Parallel()
-	_, err := render.NewConfig(topology(t, minimal), nil, render.SecretData{"ca": {"ca.crt": make([]byte, 800_000)}})
+	_, err := render.NewConfig(topology(t, minimal), nil, render.SecretData{"ca": {"ca.crt": make([]byte, 800_000)}}, nil)
 	var tooLarge *render.TooLargeError
 	if !errors.As(err, &tooLarge) || tooLarge.Size < 1_048_576 {
 		t.Fatalf("got %v, want a TooLargeError with the size", err)
 	}
-	if _, err := render.NewConfig(topology(t, minimal), nil, render.SecretData{"ca": {"ca.crt": make([]byte, 780_000)}}); err != nil {
+	if _, err := render.NewConfig(topology(t, minimal), nil, render.SecretData{"ca": {"ca.crt": make([]byte, 780_000)}}, nil); err != nil {
 		t.Errorf("what fits is refused: %v", err)
 	}
 }
