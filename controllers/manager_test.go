@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -152,6 +153,8 @@ type managed struct {
 	reader     AgentReader
 	wrap       func(http.RoundTripper) http.RoundTripper
 	elect      bool
+	// interval is the time between two reads of an agent; 300 ms where none is given.
+	interval time.Duration
 }
 
 // runManager starts an operator. It stops with the test, or when told.
@@ -172,7 +175,7 @@ func runManager(b *bench, m managed) (mgr ctrl.Manager, stop func()) {
 	ctx, cancel := context.WithCancel(b.Context())
 	b.must(Setup(ctx, mgr, Options{
 		Operator: render.Operator{AgentImage: "agent:1", Namespace: "stocksync-system"},
-		Agents:   NewAgents(m.reader, clock.RealClock{}, 300*time.Millisecond),
+		Agents:   NewAgents(m.reader, clock.RealClock{}, cmp.Or(m.interval, 300*time.Millisecond)),
 		Pace:     Pace{Busy: time.Second, Heartbeat: time.Hour}, Clock: clock.RealClock{}, Concurrency: 4,
 	}))
 	done := make(chan error, 1)

@@ -44,6 +44,7 @@ func said(c agentapi.Condition) finding {
 	}
 	if f.reason == "" {
 		f.reason = v1alpha1.ReasonPending
+		f.message = "the agent says nothing of this: it is of another version than the operator"
 	}
 	return f
 }
