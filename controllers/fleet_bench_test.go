@@ -45,7 +45,7 @@ func (f *fleet) ReadStatus(ctx context.Context, target AgentTarget) (agentapi.St
 	now, yes := time.Now(), agentapi.Condition{Status: "True", Reason: "Connected"}
 	report := agentapi.Status{ConfigRevision: string(secret.Data[agentapi.RevisionFile]), Now: now}
 	for i := range fleetChildren + 1 {
-		store := agentapi.StoreStatus{StoreID: fmt.Sprintf("%s-%d", topology, i), Accepted: yes, Connected: yes, HintsAvailable: yes, InSync: yes, LastSeenTime: &now}
+		store := agentapi.StoreStatus{StoreID: fmt.Sprintf("%s-%d", topology, i), Mode: "Sync", Accepted: yes, Connected: yes, HintsAvailable: yes, InSync: yes, LastSeenTime: &now}
 		if i == fleetChildren {
 			store.StoreID, store.Master = "hq", true
 		}
@@ -154,7 +154,7 @@ func memory() (heap, sys float64) {
 
 func (b *bench) within(longest time.Duration, what string, done func() bool) {
 	b.Helper()
-	err := wait.PollUntilContextTimeout(b.Context(), 100*time.Millisecond, longest, true, func(context.Context) (bool, error) { return done(), nil })
+	err := wait.PollUntilContextTimeout(b.Context(), 250*time.Millisecond, longest, true, func(context.Context) (bool, error) { return done(), nil })
 	if err != nil {
 		b.Fatalf("never happened: %s", what)
 	}
