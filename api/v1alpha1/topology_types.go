@@ -23,6 +23,7 @@ import (
 // +kubebuilder:printcolumn:name="Last-Audit",type=date,JSONPath=`.status.lastAudit.startTime`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Driver",type=string,priority=1,JSONPath=`.status.master.driver`
 // +kubebuilder:printcolumn:name="Versions",type=string,priority=1,JSONPath=`.status.master.versions`
 // +kubebuilder:printcolumn:name="Conflicts",type=integer,priority=1,JSONPath=`.status.conflicts`
 // +kubebuilder:printcolumn:name="Reconcile",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="ReconcileSucceeded")].reason`

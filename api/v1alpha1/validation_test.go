@@ -689,8 +689,8 @@ func TestSamplesApplyTwice(t *testing.T) {
 			applied++
 		}
 	}
-	if applied < 5 {
-		t.Errorf("applied %d sample objects of %s, want the topology, its children and their Secrets", applied, dir)
+	if applied < 18 {
+		t.Errorf("applied %d sample objects of %s, want every sample's topology, its children and what they name", applied, dir)
 	}
 }
 
