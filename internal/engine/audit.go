@@ -93,6 +93,9 @@ func (l *lane) auditPage(ctx context.Context, st Store, w *walk, room int) error
 
 // unbound looks at an item that is not kept the same, because another item has its SKU.
 func (t *turn) unbound(w *walk, room int, it Item) error {
+	if t.st.Source != nil {
+		return nil // only what is in both is synced, and of several with one SKU the newest
+	}
 	for _, sku := range it.SKUs {
 		key := stock.KeyOf(sku)
 		if key == "" || (t.st.Excluded != nil && t.st.Excluded(key)) {
@@ -293,7 +296,7 @@ func (t *turn) compare(p stock.Placement, it *Item) ([]agentapi.Finding, error) 
 		return append(found, agentapi.Finding{Class: agentapi.QuantityDiffers, SKU: p.SKU, Shown: "no whole number",
 			Message: "the quantity is not a whole number, so it is not counted: set one, and look for the plugin that made it"}), nil
 	}
-	want, known, err := t.expected(pool)
+	want, known, err := t.expected(pool, p)
 	if err != nil {
 		return nil, err
 	}
@@ -310,6 +313,12 @@ func (t *turn) compare(p stock.Placement, it *Item) ([]agentapi.Finding, error) 
 // besides are the differences in fields other than the quantity.
 func (t *turn) besides(pool stock.Pool, p stock.Placement, shown stock.Values, units int64) []agentapi.Finding {
 	var found []agentapi.Finding
+	if t.st.Source != nil {
+		if shown[stock.Management] == stock.No {
+			found = append(found, unmanaged(p.SKU))
+		}
+		return found
+	}
 	for _, d := range stock.FieldDifferences(pool, shown, units, t.st.Policy) {
 		f := agentapi.Finding{SKU: p.SKU, Shown: d.Shown, Wanted: d.Wanted, Message: fmt.Sprintf("%s is %s and should be %s", d.Field, d.Shown, d.Wanted)}
 		switch d.Field {
@@ -332,6 +341,10 @@ func (t *turn) besides(pool stock.Pool, p stock.Placement, shown stock.Values, u
 
 // sells tells whether one of the item's SKUs is the placement's.
 func (t *turn) sells(p stock.Placement, it Item) (bool, error) {
+	if t.st.Source != nil {
+		item, _, ok, err := t.itemSold(it)
+		return ok && item.Pool == p.Pool, err
+	}
 	for _, sku := range it.SKUs {
 		id, err := t.tx.PoolOf(stock.KeyOf(sku))
 		if err != nil || id == p.Pool {

@@ -145,11 +145,16 @@ func (e *Engine) held(tx Tx, now time.Time) (held bool, until time.Time, err err
 		return false, now, nil
 	}
 	if now.Sub(counted) >= countSKUs || of == 0 {
-		stats, err := tx.Stats(master)
+		if master == "" {
+			of, err = countItems(tx)
+		} else {
+			var stats Stats
+			stats, err = tx.Stats(master)
+			of = stats.Placements
+		}
 		if err != nil {
 			return false, now, err
 		}
-		of = stats.Placements
 		e.mu.Lock()
 		e.surge.of, e.surge.countedAt = of, now
 		e.mu.Unlock()

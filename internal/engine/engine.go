@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"stocksync.dev/stocksync/internal/agentapi"
@@ -41,6 +42,8 @@ type Item struct {
 	Modified time.Time
 	// Backorders is no, notify or yes; empty where the store does not say.
 	Backorders string
+	// Created is date_created_gmt; zero where the store does not say.
+	Created time.Time
 	// LowStockAmount is nil where the shop-wide one holds; 0 is a value of its own.
 	LowStockAmount *int64
 	// StockStatus is instock, outofstock or onbackorder; empty where it is not the item's own, as that of a
@@ -264,6 +267,28 @@ type Tx interface {
 	// DropStore forgets all values and order lines of a store; its placements are deleted one by one.
 	DropStore(store string) error
 
+	// SourceItem, SourceItemOf and SourceItemsOf find items of the source by id, by pool, and by SKU as spelled, those that are
+	// gone too; SourceItems are all after an id, Owing those with units owed, both by id.
+	SourceItem(id string) (stock.Stocked, bool, error)
+	SourceItemOf(pool int64) (stock.Stocked, bool, error)
+	SourceItemsOf(sku string) ([]stock.Stocked, error)
+	SourceItems(after string, limit int) ([]stock.Stocked, error)
+	Owing() ([]stock.Stocked, error)
+	// PutSourceItem keeps an item; each has a pool of its own.
+	PutSourceItem(stock.Stocked) error
+	// LinkAt finds what an object of a store is linked with, LinkOf what an item is; Links are those of a store. PutLink
+	// replaces those of its object and of its item.
+	LinkAt(store string, object int64) (stock.Link, bool, error)
+	LinkOf(store, item string) (stock.Link, bool, error)
+	Links(store string) ([]stock.Link, error)
+	PutLink(stock.Link) error
+	DeleteLink(store string, object int64) error
+	// Import finds a row of the source's order for a shop's; the shop is the store's id. PutImport keeps one, unless it is kept
+	// already; PruneImports forgets those found before a time.
+	Import(o stock.ShopOrder, item string) (stock.Import, bool, error)
+	PutImport(stock.Import) error
+	PruneImports(before time.Time) error
+
 	// Append adds to the history and, for a conflict, to the open rows.
 	Append(stock.Entry) error
 
@@ -319,6 +344,8 @@ type Store struct {
 	// is beside a Driver, its events are hints.
 	Driver   Driver
 	Absolute Absolute
+	// Source says how the store takes part where stock comes from a source; nil elsewhere.
+	Source *SourceTerms
 	// Revision changes with all that matters to the placements of the store: Off or not, policy, exclusions. As
 	// long as it stays the same they need not be gone through one by one; while empty they always are.
 	Revision string
@@ -327,7 +354,16 @@ type Store struct {
 // sameAs tells that a lane need not begin anew.
 func (s Store) sameAs(o Store) bool {
 	return s.Revision != "" && s.Revision == o.Revision && s.Mode == o.Mode && s.Policy == o.Policy && s.TakeOver == o.TakeOver &&
-		s.MinInterval == o.MinInterval && s.MaxLoad == o.MaxLoad && s.Driver == o.Driver && s.Absolute == o.Absolute
+		s.MinInterval == o.MinInterval && s.MaxLoad == o.MaxLoad && s.Driver == o.Driver && s.Absolute == o.Absolute && reflect.DeepEqual(s.Source, o.Source)
+}
+
+// revision is Revision with what the engine itself adds to it: of a store that a source feeds, all that its numbers depend
+// on, and whether it is written to.
+func (s Store) revision() string {
+	if s.Source == nil || s.Revision == "" {
+		return s.Revision
+	}
+	return fmt.Sprintf("%s, location %q, counting %v, holding back %d, paused %v", s.Revision, s.Source.Location, s.Source.Counts, s.Policy.BufferUnits, s.Policy.Paused)
 }
 
 func (s Store) String() string { return fmt.Sprintf("store %s", s.ID) }

@@ -246,6 +246,9 @@ func (l *lane) scanAt(st Store, now time.Time) time.Time {
 	if !st.Policy.Master {
 		l.e.mu.Lock()
 		defer l.e.mu.Unlock()
+		if l.e.source != nil && !l.e.source.state.Loaded {
+			return now.Add(idle)
+		}
 		for _, other := range l.e.lanes {
 			if other.store.Policy.Master && !other.state.Scanned {
 				return now.Add(idle)

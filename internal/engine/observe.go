@@ -20,6 +20,8 @@ type effects struct {
 	changed bool
 	ignored bool
 	listed  bool
+	// rescan are stores whose catalogue is to be gone through for items that may be bound now.
+	rescan []string
 	// restored: something here was judged to be from a backup.
 	restored bool
 }
@@ -94,6 +96,7 @@ func (l *lane) apply(out *effects) {
 		now := l.e.clock.Now()
 		l.note(func(s *StoreState) { s.LastInbound = now })
 	}
+	l.e.rescan(out.rescan)
 	l.e.wake(out.wake)
 }
 
@@ -120,6 +123,11 @@ func (t *turn) item(item Item, w stock.Window) error {
 	p, bound, err := t.tx.PlacementAt(t.st.ID, item.Ref.Object())
 	if err != nil {
 		return err
+	}
+	if bound && t.st.Source != nil {
+		if p, bound, err = t.stillSells(p, item); err != nil {
+			return err
+		}
 	}
 	if !bound {
 		var found bool
@@ -261,6 +269,9 @@ const valueRecovering = "recovering"
 
 // carries tells whether the item still sells what it is bound to; an empty text means it does.
 func (t *turn) carries(p stock.Placement, item Item) (stock.Kind, error) {
+	if t.st.Source != nil {
+		return "", nil // stillSells has seen to it
+	}
 	found := false
 	for _, sku := range item.SKUs {
 		key := stock.KeyOf(sku)
@@ -295,6 +306,9 @@ func (t *turn) carries(p stock.Placement, item Item) (stock.Kind, error) {
 //
 //nolint:gocognit // one table of what an item may be bound to
 func (t *turn) bind(item Item) (stock.Placement, bool, error) {
+	if t.st.Source != nil {
+		return t.match(item)
+	}
 	var keys []stock.Key
 	var sku string
 	id := int64(0)
@@ -401,6 +415,10 @@ func (t *turn) unbind(p stock.Placement, why string) error {
 	t.out.samples[p.Pool] = nil
 	if err := t.tx.Append(stock.Entry{Kind: stock.Removed, Store: p.Store, Pool: p.Pool, SKU: p.SKU, Quantity: p.Shown, Evidence: why, At: t.now}); err != nil {
 		return err
+	}
+	if t.st.Source != nil {
+		// Another item may carry the SKU, and is the one to be written now.
+		t.out.rescan = append(t.out.rescan, t.st.ID)
 	}
 	if !t.st.Policy.Master {
 		return nil

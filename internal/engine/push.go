@@ -202,10 +202,13 @@ func (l *lane) answered(ctx context.Context, st Store, pools []int64, sent []sto
 }
 
 // mayWrite tells whether the store as a whole may be written: another ledger's markers pause it, and so does
-// proof that it ignores relative updates.
+// proof that it ignores relative updates, and so does the end of the location it is mapped to.
 func (l *lane) mayWrite() bool {
 	l.e.mu.Lock()
 	defer l.e.mu.Unlock()
+	if src := l.e.source; src != nil && l.store.Source != nil && locationGone(src.state.Locations, l.store.Source.Location) {
+		return false
+	}
 	return l.state.ClaimedBy == "" && !l.state.RelativeUnsupported
 }
 

@@ -293,7 +293,7 @@ func (t *turn) should(p stock.Placement) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	want, known, err := t.expected(pool)
+	want, known, err := t.expected(pool, p)
 	if !known {
 		want = p.Shown
 	}
@@ -327,6 +327,13 @@ func (t *turn) reconciled(r *activeRun, w *walk, room int, was stock.Placement, 
 	if p.Blocked != string(stock.Unmanaged) && p.Shown != want {
 		found = append(found, quantity(p, p.Shown, want))
 	}
+	if t.st.Source != nil && t.st.Mode == Sync && len(found) > 0 && (r.req.Strategy == agentapi.Push || r.req.Strategy == agentapi.DifferencesOnly && p.Target.Followed) {
+		p.Correct()
+		stock.Plan(pool, &p, t.st.Policy, t.now)
+		if err := t.tx.PutPlacement(p); err != nil {
+			return err
+		}
+	}
 	if r.req.Strategy == agentapi.Push && t.st.Mode == Sync && len(found) == 0 {
 		p.Shelf.Rewrite = true
 		stock.Plan(pool, &p, t.st.Policy, t.now)
@@ -349,7 +356,11 @@ func quantity(p stock.Placement, shown, want int64) agentapi.Finding {
 }
 
 // expected is what the store should show: the pool's number or, before the pool has one, the master's.
-func (t *turn) expected(pool stock.Pool) (int64, bool, error) {
+func (t *turn) expected(pool stock.Pool, p stock.Placement) (int64, bool, error) {
+	if t.st.Source != nil {
+		want, known := stock.Should(pool, p, t.st.Policy)
+		return want, known, nil
+	}
 	if pool.Set {
 		return stock.Wanted(pool, t.st.Policy), true, nil
 	}
@@ -516,6 +527,8 @@ func waitsFor(pool stock.Pool, p stock.Placement, store string) string {
 		return store
 	case !p.Enrolled:
 		return "it has no baseline yet"
+	case p.Target.Known && p.Target.Aside != 0 && !p.Target.Followed:
+		return "it has not changed in the source since it was connected: the strategy Push writes it"
 	case p.Undecided, p.Restored, p.Parted() != 0:
 		return "what happened in the shop is being judged"
 	case p.Shelf.Refused != stock.Values{}:
@@ -642,7 +655,7 @@ func (t *turn) waits(r *activeRun, w *walk, room int, p stock.Placement, why str
 	if err != nil {
 		return err
 	}
-	want, known, err := t.expected(pool)
+	want, known, err := t.expected(pool, p)
 	if err != nil {
 		return err
 	}

@@ -39,11 +39,18 @@ func (t *turn) fieldReading(item Item, before time.Time) stock.FieldReading {
 
 // fields takes in what a reading shows beside the quantity.
 func (t *turn) fields(pool *stock.Pool, p *stock.Placement, item Item, before time.Time) []stock.Entry {
+	if t.st.Source != nil {
+		return nil // a source has numbers only
+	}
 	return stock.MergeFields(pool, p, t.fieldReading(item, before), t.st.Mode == Sync, t.st.Policy, t.now)
 }
 
 // answeredFields is [turn.fields] for the answer to a write.
 func (t *turn) answeredFields(pool *stock.Pool, p *stock.Placement, wrote stock.Values, item Item, before stock.Placement) []stock.Entry {
+	if t.st.Source != nil {
+		p.Shelf.Rewrite = false
+		return nil
+	}
 	return stock.AnsweredFields(pool, p, wrote, before.Shelf.Rederive, t.fieldReading(item, before.ReadAt), t.st.Mode == Sync, t.st.Policy, t.now)
 }
 

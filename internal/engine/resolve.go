@@ -36,6 +36,9 @@ func (e *Engine) Accept(ctx context.Context, store string, skus ...string) error
 
 // settle sets pools to numbers people chose, in one transaction.
 func (e *Engine) settle(ctx context.Context, skus []string, choose func(Tx, stock.Pool) (units int64, why string, err error)) error {
+	if e.sourced() {
+		return refuse(ErrInvalidRequest, "the numbers come from the source: change the stock there, and dismiss the row")
+	}
 	var out *effects
 	err := e.ledger.Update(ctx, func(tx Tx) error {
 		out = newEffects()

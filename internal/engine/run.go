@@ -23,9 +23,11 @@ type Engine struct {
 	lanes map[string]*lane
 	// listings counts how often the master listed something new: a child binds nothing before that.
 	listings int
-	running  context.Context
-	active   sync.WaitGroup
-	limits   Limits
+	// source reads the source of stock; nil where a store is the master.
+	source  *sourceLane
+	running context.Context
+	active  sync.WaitGroup
+	limits  Limits
 	// current is the run under way, watchers wait for news of runs.
 	current  *activeRun
 	watchers map[Signal]bool
@@ -85,6 +87,9 @@ func (e *Engine) Start(ctx context.Context) {
 	for _, id := range e.ids() {
 		e.launch(e.lanes[id])
 	}
+	if e.source != nil {
+		e.launchSource()
+	}
 	e.active.Add(1)
 	e.clock.Go(func() {
 		defer e.active.Done()
@@ -125,9 +130,12 @@ func (e *Engine) policy(store string) stock.Policy {
 // did; one that is Off is set from the reading when it comes back.
 func (e *Engine) Configure(ctx context.Context, stores []Store) error {
 	e.mu.Lock()
+	stores = slices.Clone(stores)
 	old := e.lanes
 	e.lanes = map[string]*lane{}
-	for _, st := range stores {
+	for i := range stores {
+		stores[i].Policy.Source, stores[i].Policy.Paused = stores[i].Source != nil, stores[i].Mode != Sync
+		st := stores[i]
 		l := old[st.ID]
 		if l == nil {
 			l = newLane(e, st)
@@ -171,6 +179,7 @@ func (e *Engine) Configure(ctx context.Context, stores []Store) error {
 		wake[st.ID] = true
 	}
 	e.wake(wake)
+	e.reconfigured()
 	return nil
 }
 
@@ -228,14 +237,18 @@ func (e *Engine) adopt(ctx context.Context, st Store) error {
 	if err != nil {
 		return err
 	}
-	if st.Revision != "" && adopted == st.Revision {
+	if err := e.configureLinks(ctx, st); err != nil {
+		return err
+	}
+	revision := st.revision()
+	if revision != "" && adopted == revision {
 		return nil
 	}
 	err = e.eachPlacement(ctx, st.ID, func(tx Tx, p stock.Placement) error { return e.adoptOne(tx, st, p) })
-	if err != nil || adopted == st.Revision {
+	if err != nil || adopted == revision {
 		return err
 	}
-	return e.ledger.Update(ctx, func(tx Tx) error { return tx.SetValue(st.ID, valueAdopted, st.Revision) })
+	return e.ledger.Update(ctx, func(tx Tx) error { return tx.SetValue(st.ID, valueAdopted, revision) })
 }
 
 // adoptOne is [Engine.adopt] of one placement.
@@ -251,7 +264,17 @@ func (e *Engine) adoptOne(tx Tx, st Store, p stock.Placement) error {
 	if err != nil {
 		return err
 	}
-	was := planOf(p)
+	was, aimed := planOf(p), p.Target
+	if st.Source != nil {
+		// Another location or choice of orders: the number is another, and what was to do stays as it is.
+		item, ok, err := tx.SourceItemOf(p.Pool)
+		if err != nil {
+			return err
+		}
+		if number, known := item.Number(st.Source.Location, st.Source.Counts, st.Policy); ok && known {
+			p.Retarget(number, false, st.Policy)
+		}
+	}
 	if st.Mode == Off && (p.Enrolled || p.Shelf.Joined) {
 		if p.Enrolled {
 			p.Disenroll("")
@@ -260,7 +283,7 @@ func (e *Engine) adoptOne(tx Tx, st Store, p stock.Placement) error {
 	} else {
 		before, planned := p.Contained+p.Counted+p.Todo, p.Enrolled && p.Blocked == "" && pool.Set
 		stock.Plan(pool, &p, st.Policy, e.clock.Now())
-		if planOf(p) == was {
+		if planOf(p) == was && p.Target == aimed {
 			return nil
 		}
 		if planned {
@@ -362,6 +385,10 @@ type StoreState struct {
 	// RelativeUnsupported: the store was proved to ignore inventory_delta.
 	RelativeUnsupported bool
 	OrdersUnreadable    bool
+	// LocationGone: the source does not have the location any more that the store is mapped to, so nothing is written.
+	LocationGone bool
+	// Unmatched are items of the source that no item of the store sells.
+	Unmatched int
 	// Scanned: the whole catalogue was read at least once, if not by this process then by one before.
 	Scanned bool
 	// Pulse is the last answer of a store whose plugin is the only way in, and PingedAt when it came.
@@ -374,10 +401,15 @@ type StoreState struct {
 func (e *Engine) Status(ctx context.Context) ([]StoreState, error) {
 	e.mu.Lock()
 	var states []StoreState
+	var sourced []int
 	for _, id := range e.ids() {
 		l := e.lanes[id]
 		s := l.state
 		s.Mode, s.Master, s.OrdersUnreadable = l.store.Mode, l.store.Policy.Master, l.store.Policy.OrdersUnreadable
+		if e.source != nil && l.store.Source != nil {
+			s.LocationGone = locationGone(e.source.state.Locations, l.store.Source.Location)
+			sourced = append(sourced, len(states))
+		}
 		states = append(states, s)
 	}
 	e.mu.Unlock()
@@ -391,12 +423,22 @@ func (e *Engine) Status(ctx context.Context) ([]StoreState, error) {
 		return 1
 	})
 	err := e.ledger.View(ctx, func(tx Tx) error {
+		items := 0
+		if len(sourced) > 0 {
+			var err error
+			if items, err = countItems(tx); err != nil {
+				return err
+			}
+		}
 		for i := range states {
 			stats, err := tx.Stats(states[i].StoreID)
 			if err != nil {
 				return err
 			}
 			states[i].Stats = stats
+			if slices.Contains(sourced, i) {
+				states[i].Unmatched = max(0, items-stats.Placements)
+			}
 		}
 		return nil
 	})

@@ -316,6 +316,9 @@ func (e *Engine) prepare(ctx context.Context, req agentapi.RunRequest) (*activeR
 	if len(r.listed) == 0 {
 		return nil, refuse(ErrInvalidRequest, "every store is in mode Off: there is nothing to read")
 	}
+	if req.Strategy == agentapi.Reset && e.sourced() {
+		return nil, refuse(ErrInvalidRequest, "stock comes from a source, and no store is the master: the strategy %s writes the source's numbers", agentapi.Push)
+	}
 	if req.Strategy == agentapi.Reset && r.walks[r.master] == nil {
 		return nil, refuse(ErrInvalidRequest, "the strategy Reset takes the master's numbers, and there is no master that can be read")
 	}

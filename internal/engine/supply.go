@@ -75,8 +75,9 @@ type Unsettled struct {
 type Reading struct {
 	Supplies  []stock.Supply
 	Unsettled []Unsettled
-	// Dirty are items of other readings whose orders were seen to change.
-	Dirty []string
+	// Dirty are items of other readings whose orders were seen to change; after an error all of those. Moved are all whose
+	// orders were: at other locations they are to be read again.
+	Dirty, Moved []string
 }
 
 // Cursor is where the reading of changes stands, to be kept with what was made of them.
@@ -148,7 +149,7 @@ func (s *Supply) orders(ctx context.Context) ([]string, error) {
 func (s *Supply) held(ctx context.Context, items []string) ([]string, error) {
 	dirty, err := s.orders(ctx)
 	if err != nil {
-		return nil, err
+		return dirty, err
 	}
 	partly := s.open.Partly(items)
 	if len(partly) == 0 {
@@ -170,24 +171,25 @@ func (s *Supply) put(answer SourceOrders) []string {
 }
 
 // Read reads items at one location; all it has rows for when none is named. Every item named is in the result
-// once, as a supply or as unsettled. After an error nothing of it may be used.
+// once, as a supply or as unsettled. After an error nothing of it may be used but what is dirty.
 func (s *Supply) Read(ctx context.Context, location string, items []string) (Reading, error) {
 	var out Reading
 	dirty, err := s.held(ctx, items)
 	if err != nil {
-		return out, err
+		return Reading{Dirty: unique(dirty)}, err
 	}
 	asked := unique(slices.Clone(items))
 	for try := 1; ; try++ {
 		answer, err := s.source.Levels(ctx, location, asked)
 		if err != nil {
-			return Reading{}, err
+			return Reading{Dirty: unique(dirty)}, err
 		}
 		moved, err := s.held(ctx, asked)
-		if err != nil {
-			return Reading{}, err
-		}
 		dirty = append(dirty, moved...)
+		if err != nil {
+			return Reading{Dirty: unique(dirty)}, err
+		}
+		out.moved(moved)
 		var again []string
 		for _, level := range answer.Levels {
 			if _, unstill := slices.BinarySearch(moved, level.Item); unstill {
@@ -210,12 +212,24 @@ func (s *Supply) Read(ctx context.Context, location string, items []string) (Rea
 	for _, p := range out.Supplies {
 		settled[p.Level.Item] = struct{}{}
 	}
-	for _, item := range unique(dirty) {
+	out.Moved = unique(dirty)
+	for _, item := range out.Moved {
 		if _, ok := settled[item]; !ok {
 			out.Dirty = append(out.Dirty, item)
 		}
 	}
 	return out, nil
+}
+
+// moved takes back what was read before the orders of these items moved: it is not of one moment with the rest.
+func (r *Reading) moved(items []string) {
+	r.Supplies = slices.DeleteFunc(r.Supplies, func(s stock.Supply) bool {
+		_, again := slices.BinarySearch(items, s.Level.Item)
+		if again {
+			r.Unsettled = append(r.Unsettled, Unsettled{Item: s.Level.Item})
+		}
+		return again
+	})
 }
 
 // take decides whether a reading whose orders stood still may be used.
@@ -248,6 +262,10 @@ func (s *Supply) take(out *Reading, now stock.Supply) {
 // Imported tells whether the source has an order for this order of a shop, open or closed, as far as its
 // orders were read.
 func (s *Supply) Imported(o stock.ShopOrder) bool { return s.open.Imported(o) }
+
+// Imports are the orders of shops that were found in the source since the last call. What is read of their items from now
+// on holds them.
+func (s *Supply) Imports() []stock.ImportedOrder { return s.open.Imports() }
 
 // OpenOrders is how many orders are open, for people.
 func (s *Supply) OpenOrders() int { return s.open.Len() }

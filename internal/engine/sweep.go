@@ -316,6 +316,9 @@ func (t *turn) line(o Order, ol OrderLine, known map[int64]stock.Line, horizon t
 	if err != nil {
 		return err
 	}
+	if t.st.Source != nil {
+		return t.sold(pool, p, l, delta, !ok || was.Units == 0)
+	}
 	entries := stock.Order(&pool, &p, delta, t.st.Policy, fmt.Sprintf("order %d", o.ID))
 	if ok && delta < 0 && !o.Modified.After(was.Modified) {
 		entries = append(entries, stock.Unmodified(p, delta, o.ID))

@@ -83,6 +83,7 @@ const (
 	byPerson = "Person"
 	byConfig = "Configuration"
 	byAgent  = "Agent"
+	bySource = "Source"
 )
 
 const (
@@ -124,6 +125,13 @@ var ofSKUs = []Code{
 		"Set the field to what you want in one store, the others follow; look for the plugin where a shop does not take it. Then dismiss the conflict."},
 	{"StatusRederived", stock.Rederived, false, Info, byAgent, "The shop's stock status did not fit the quantity, and the shop was made to derive it again.", ""},
 	{"TakenOver", stock.TakenOver, false, Warning, byPerson, "A store that carries another ledger's marks was taken over, as its annotation asks.", "Make sure that the other agent is gone; then remove the annotation."},
+	{"Supplied", stock.Supplied, false, Info, bySource, "The source's number of the SKU changed; the line says what it is made of.", ""},
+	{"LocationGone", stock.Supplied, true, Error, bySource, "The source does not have a location any more that stores are mapped to. Nothing is written to them.", "Map the stores to a location that is there. What they show stays as it is until an item changes."},
+	{"SaleAwaited", stock.Awaited, false, Info, byOrders, "A shop sold units for which the source has no order yet. They are held back from every shop that is fed from the location until it has.", ""},
+	{"SaleImported", stock.Imported, false, Info, bySource, "The source has the order of a sale that was held back.", ""},
+	{"SaleNotImported", stock.Imported, true, Error, bySource, "The source still has no order for a sale in a shop. Its units are not held back any more, so the shops show more than there is.",
+		"Enter the order in the source, or take the units off its stock; see why its import of orders does not work. Then dismiss the conflict."},
+	{"Matched", stock.Matched, false, Info, byShop, "An item of a shop was found to sell an item of the source. Its number is written from the item's next change on.", ""},
 	{"Resolved", stock.Resolved, false, Info, byPerson, "A person chose the number of the SKU.", ""},
 }
 

@@ -260,6 +260,8 @@ func forgetStores(ctx context.Context, path string, was Info, now time.Time) (er
 		err := errors.Join(
 			tx.s.exec(`DELETE FROM placements`),
 			tx.s.exec(`DELETE FROM lines`),
+			tx.s.exec(`DELETE FROM imports`),
+			tx.s.exec(`UPDATE items SET supplies = '', owed = ''`),
 			tx.s.exec(`DELETE FROM store_values WHERE name NOT IN (?`+strings.Repeat(`, ?`, len(names)-1)+`)`, names...),
 			tx.s.exec(`UPDATE pools SET is_set = 0, edits = '', registers = ''`),
 			tx.s.exec(`UPDATE ledger SET attempt = attempt + ?`, forgottenAttempts))

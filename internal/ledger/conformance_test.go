@@ -106,14 +106,87 @@ func drawPlacement(t *rapid.T) stock.Placement {
 			p.Shelf.Writes = []stock.FieldWrite{{Field: stock.LowStock, Value: "0", At: genTime.Draw(t, "written")}}
 		}
 	}
+	if rapid.Bool().Draw(t, "target") {
+		p.Target = stock.Target{Known: true, Units: genUnits.Draw(t, "T"), Aside: 2, Due: rapid.Bool().Draw(t, "due"), Created: genTime.Draw(t, "made")}
+	}
 	return p
+}
+
+var (
+	genID   = rapid.SampledFrom([]string{"1", "2", "30", "x\x00y"})
+	genSKU  = rapid.SampledFrom([]string{"", "a", "A", "a "})
+	genShop = rapid.SampledFrom([]string{"7", "8"})
+)
+
+// drawSource is a call about a source's items.
+func drawSource(t *rapid.T) step {
+	item, store := genID.Draw(t, "item"), genStore.Draw(t, "store")
+	ref := stock.Ref{Product: genItem.Draw(t, "product"), Variation: rapid.Int64Range(0, 2).Draw(t, "variation")}
+	switch rapid.IntRange(0, 6).Draw(t, "of a source") {
+	case 0, 1, 2:
+		i := stock.Stocked{SourceItem: stock.SourceItem{ID: item, SKU: genSKU.Draw(t, "sku"), Created: genTime.Draw(t, "created"), Modified: genTime.Draw(t, "modified"),
+			Gone: rapid.Bool().Draw(t, "gone")}, Pool: genPool.Draw(t, "pool")}
+		if rapid.Bool().Draw(t, "used") {
+			amount, _ := stock.ParseAmount("-2.50001")
+			i.Supplies = []stock.Used{{Supply: stock.Supply{Level: stock.Level{Item: item, Location: "L", OnHand: amount, HasCommitted: true},
+				Demand: stock.Demand{Elsewhere: stock.Units(3)}, At: genTime.Draw(t, "at")}, Step: 4}}
+		}
+		if rapid.Bool().Draw(t, "owes") {
+			i.Owed = []stock.Owed{{Store: store, Location: "L", Order: 5, Line: 6, Units: genUnits.Draw(t, "owed"), Created: genTime.Draw(t, "ordered"), Since: genTime.Draw(t, "since")}}
+		}
+		return func(tx engine.Tx) string { return answer(tx.PutSourceItem(i)) }
+	case 3:
+		l := stock.Link{Store: store, Ref: ref, Item: item, By: stock.LinkedByPerson}
+		return func(tx engine.Tx) string { return answer(tx.PutLink(l)) }
+	case 4:
+		return func(tx engine.Tx) string { return answer(tx.DeleteLink(store, ref.Object())) }
+	case 5:
+		i := stock.Import{Order: stock.ShopOrder{Shop: store, ID: genShop.Draw(t, "order")}, Item: item, Step: genItem.Draw(t, "step"), At: genTime.Draw(t, "at")}
+		return func(tx engine.Tx) string { return answer(tx.PutImport(i)) }
+	default:
+		before := genTime.Draw(t, "before")
+		return func(tx engine.Tx) string { return answer(tx.PruneImports(before)) }
+	}
+}
+
+// lookSource asks for all that is known of a source.
+func lookSource(tx engine.Tx, limit int) (out []string) {
+	add := func(name string, values ...any) { out = append(out, fmt.Sprintf("%s %+v", name, values)) }
+	for _, id := range []string{"", "1", "2", "30", "x\x00y"} {
+		i, ok, err := tx.SourceItem(id)
+		add("item", id, i, ok, err)
+		all, err := tx.SourceItems(id, limit)
+		add("items after", id, all, err)
+		for _, store := range []string{"hq", "fr", "de"} {
+			l, ok, err := tx.LinkOf(store, id)
+			add("link of", store, id, l, ok, err)
+			for _, order := range []string{"7", "8"} {
+				n, ok, err := tx.Import(stock.ShopOrder{Shop: store, ID: order}, id)
+				add("import", store, order, id, n, ok, err)
+			}
+		}
+	}
+	for pool := range int64(7) {
+		i, ok, err := tx.SourceItemOf(pool)
+		add("item of", pool, i, ok, err)
+		l, ok, err := tx.LinkAt("fr", pool)
+		add("link at", pool, l, ok, err)
+	}
+	for _, sku := range []string{"", "a", "A", "a ", "b"} {
+		all, err := tx.SourceItemsOf(sku)
+		add("items of", sku, all, err)
+	}
+	all, err := tx.Owing()
+	links, err2 := tx.Links("fr")
+	add("owing", all, err, links, err2)
+	return out
 }
 
 func answer(values ...any) string { return fmt.Sprintf("%+v", values) }
 
 func drawStep(t *rapid.T) step {
 	store, pool, key, limit, text := genStore.Draw(t, "store"), genPool.Draw(t, "pool"), genKey.Draw(t, "key"), genLimit.Draw(t, "limit"), genText.Draw(t, "text")
-	switch rapid.IntRange(0, 12).Draw(t, "call") {
+	switch rapid.IntRange(0, 15).Draw(t, "call") {
 	case 0, 1:
 		return func(tx engine.Tx) string {
 			p, err := tx.NewPool(text, key)
@@ -181,6 +254,8 @@ func drawStep(t *rapid.T) step {
 		default:
 			return func(tx engine.Tx) string { return answer(tx.AddFinding(run.ID, f)) }
 		}
+	case 13, 14, 15:
+		return drawSource(t)
 	default:
 		kind := rapid.SampledFrom([]stock.Kind{stock.Lost, stock.Ordered, stock.Unclear, stock.Edited, event.Disconnected, event.WebhooksLeft, "Later"}).Draw(t, "kind")
 		e := stock.Entry{Kind: kind, Cause: text, Store: store, Pool: pool, SKU: text, Delta: genUnits.Draw(t, "delta"), Units: 2, Quantity: 3, Attempt: 4,
@@ -249,7 +324,7 @@ func look(tx engine.Tx, limit int, since time.Time) (out []string) {
 			found("value "+store, v != "" || err != nil, name, v, err)
 		}
 	}
-	return out
+	return append(out, lookSource(tx, limit)...)
 }
 
 // TestConformance: whatever is done, the ledger on disk answers what the one in memory answers, also after

@@ -174,6 +174,9 @@ func copyPlacement(p stock.Placement) stock.Placement {
 	for i := range p.Absolute.Heard {
 		p.Absolute.Heard[i].At = at(p.Absolute.Heard[i].At)
 	}
+	if p.Target != (stock.Target{}) {
+		p.Target.Created = at(p.Target.Created)
+	}
 	return p
 }
 
@@ -184,6 +187,18 @@ func copyLine(l stock.Line) stock.Line {
 		l.Changes[i].At = at(l.Changes[i].At)
 	}
 	return l
+}
+
+func copyItem(i stock.Stocked) stock.Stocked {
+	i.Created, i.Modified = at(i.Created), at(i.Modified)
+	i.Supplies, i.Owed = clone(i.Supplies), clone(i.Owed)
+	for n := range i.Supplies {
+		i.Supplies[n].At = at(i.Supplies[n].At)
+	}
+	for n := range i.Owed {
+		i.Owed[n].Created, i.Owed[n].Since = at(i.Owed[n].Created), at(i.Owed[n].Since)
+	}
+	return i
 }
 
 func copyEntry(e stock.Entry) stock.Entry {

@@ -30,6 +30,7 @@ type Memory struct {
 	// remembered are texts with the time they are kept until.
 	remembered map[string]time.Time
 	memoryRuns
+	memorySource
 }
 
 // memoryStore is what belongs to one store. The sets hold pool ids.
@@ -61,6 +62,13 @@ func NewMemory() *Memory {
 		nonces: map[[16]byte]time.Time{},
 
 		remembered: map[string]time.Time{},
+		memorySource: memorySource{
+			items:   map[string]stock.Stocked{},
+			skus:    map[string]map[string]bool{},
+			pooled:  map[int64]string{},
+			links:   map[linkKey]stock.Link{},
+			imports: map[importKey]stock.Import{},
+		},
 	}
 }
 

@@ -167,6 +167,40 @@ var migrations = [][]string{{
 	) STRICT`,
 	`CREATE INDEX remembered_until ON remembered (until)`,
 	`ALTER TABLE placements ADD COLUMN absolute TEXT NOT NULL DEFAULT ''`,
+}, {
+	// What is known of a source's items, which of them shops sell under another SKU, and which of the shops' orders it has.
+	`ALTER TABLE placements ADD COLUMN target TEXT NOT NULL DEFAULT ''`,
+	`CREATE TABLE items (
+		id       TEXT PRIMARY KEY,
+		pool     INTEGER NOT NULL REFERENCES pools (id),
+		sku      TEXT NOT NULL,
+		gone     INTEGER NOT NULL,
+		created  INTEGER NOT NULL,
+		modified INTEGER NOT NULL,
+		supplies TEXT NOT NULL,
+		owed     TEXT NOT NULL
+	) STRICT, WITHOUT ROWID`,
+	`CREATE INDEX items_sku ON items (sku)`,
+	`CREATE UNIQUE INDEX items_pool ON items (pool)`,
+	`CREATE INDEX items_owed ON items (id) WHERE owed <> ''`,
+	`CREATE TABLE links (
+		store     TEXT NOT NULL,
+		object    INTEGER NOT NULL,
+		product   INTEGER NOT NULL,
+		variation INTEGER NOT NULL,
+		item      TEXT NOT NULL,
+		made_by   TEXT NOT NULL,
+		PRIMARY KEY (store, object)
+	) STRICT, WITHOUT ROWID`,
+	`CREATE UNIQUE INDEX links_item ON links (store, item)`,
+	`CREATE TABLE imports (
+		store    TEXT NOT NULL,
+		order_id TEXT NOT NULL,
+		item     TEXT NOT NULL,
+		step     INTEGER NOT NULL,
+		at       INTEGER NOT NULL,
+		PRIMARY KEY (store, order_id, item)
+	) STRICT, WITHOUT ROWID`,
 }}
 
 // rare is a part of the schema: it must not change without a migration.

@@ -454,7 +454,8 @@ func TestStatementsUseIndexes(t *testing.T) {
 		look(tx, 1, time.Time{})
 		_, err2 := tx.NextAttempt()
 		return errors.Join(err, err2, tx.PutPool(p), tx.PutPlacement(stock.Placement{Store: "fr", Pool: p.ID}), tx.DeletePlacement("fr", p.ID),
-			tx.PutLine("fr", stock.Line{}), tx.PruneLines("fr", time.Time{}), tx.RaiseAttempt(3), tx.SetValue("fr", "a", "b"), tx.DropStore("fr"), tx.Append(stock.Entry{Conflict: true}))
+			tx.PutLine("fr", stock.Line{}), tx.PruneLines("fr", time.Time{}), tx.RaiseAttempt(3), tx.SetValue("fr", "a", "b"), tx.DropStore("fr"), tx.Append(stock.Entry{Conflict: true}),
+			tx.PutSourceItem(stock.Stocked{Pool: p.ID}), tx.PutLink(stock.Link{}), tx.DeleteLink("fr", 1), tx.PutImport(stock.Import{}), tx.PruneImports(time.Time{}))
 	}
 	if err := s.Update(t.Context(), use); err != nil {
 		t.Fatal(err)
@@ -466,7 +467,8 @@ func TestStatementsUseIndexes(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Reading all of these is what the statement is for, or they have one row, or (history) it ends at the first hit.
-	allowed := []string{"SCAN ledger", "SCAN step", "SCAN CONSTANT ROW", "SCAN conflicts", "SCAN sqlite_master", "SCAN history", "SCAN pools USING INDEX pools_stopped",
+	allowed := []string{"SCAN ledger", "SCAN step", "SCAN CONSTANT ROW", "SCAN conflicts", "SCAN sqlite_master", "SCAN history", "SCAN pools USING INDEX pools_stopped", "SCAN items USING INDEX items_owed",
+		"SCAN imports",
 		"SCAN pools USING COVERING INDEX pools_oversold"}
 	reader := <-s.readers
 	defer func() { s.readers <- reader }()

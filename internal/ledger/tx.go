@@ -150,14 +150,14 @@ func (tx *sqliteTx) Keys(pool int64) ([]stock.Key, error) {
 }
 
 const placementColumns = `store, pool, product, variation, sku, enrolled, blocked, contained, baseline, taken, counted, quantity, shown,
-	read_at, undecided, restored, known, attempts, pushes, parted_since, unanswered_at, todo, dirty_since, shelf, absolute`
+	read_at, undecided, restored, known, attempts, pushes, parted_since, unanswered_at, todo, dirty_since, shelf, absolute, target`
 
 func scanPlacement(from scanner) (stock.Placement, error) {
 	var p stock.Placement
 	var read, parted, unanswered, dirty int64
-	var known, attempts, pushes, shelf, absolute string
+	var known, attempts, pushes, shelf, absolute, target string
 	err := from.Scan(&p.Store, &p.Pool, &p.Ref.Product, &p.Ref.Variation, &p.SKU, &p.Enrolled, &p.Blocked, &p.Contained, &p.Baseline, &p.Taken,
-		&p.Counted, &p.Quantity, &p.Shown, &read, &p.Undecided, &p.Restored, &known, &attempts, &pushes, &parted, &unanswered, &p.Todo, &dirty, &shelf, &absolute)
+		&p.Counted, &p.Quantity, &p.Shown, &read, &p.Undecided, &p.Restored, &known, &attempts, &pushes, &parted, &unanswered, &p.Todo, &dirty, &shelf, &absolute, &target)
 	if err != nil {
 		return stock.Placement{}, err
 	}
@@ -165,7 +165,7 @@ func scanPlacement(from scanner) (stock.Placement, error) {
 	if known != "" {
 		err = json.Unmarshal([]byte(known), &p.Known)
 	}
-	return p, errors.Join(err, unpack(attempts, &p.Attempts), unpack(pushes, &p.Pushes), unpackOne(shelf, &p.Shelf), unpackOne(absolute, &p.Absolute))
+	return p, errors.Join(err, unpack(attempts, &p.Attempts), unpack(pushes, &p.Pushes), unpackOne(shelf, &p.Shelf), unpackOne(absolute, &p.Absolute), unpackOne(target, &p.Target))
 }
 
 func (tx *sqliteTx) placement(where string, args ...any) (stock.Placement, bool, error) {
@@ -265,18 +265,22 @@ func (tx *sqliteTx) PutPlacement(p stock.Placement) error {
 	if err != nil {
 		return err
 	}
+	target, err := packOne(p.Target)
+	if err != nil {
+		return err
+	}
 	err = tx.s.exec(`INSERT INTO placements (`+placementColumns+`, object, pushable, restless, pending, unlike)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (store, pool) DO UPDATE SET product = excluded.product, variation = excluded.variation, sku = excluded.sku,
 			enrolled = excluded.enrolled, blocked = excluded.blocked, contained = excluded.contained, baseline = excluded.baseline,
 			taken = excluded.taken, counted = excluded.counted, quantity = excluded.quantity, shown = excluded.shown,
 			read_at = excluded.read_at, undecided = excluded.undecided, restored = excluded.restored, known = excluded.known,
 			attempts = excluded.attempts, pushes = excluded.pushes, parted_since = excluded.parted_since, unanswered_at = excluded.unanswered_at, todo = excluded.todo,
-			dirty_since = excluded.dirty_since, shelf = excluded.shelf, absolute = excluded.absolute, unlike = excluded.unlike, object = excluded.object, pushable = excluded.pushable,
+			dirty_since = excluded.dirty_since, shelf = excluded.shelf, absolute = excluded.absolute, target = excluded.target, unlike = excluded.unlike, object = excluded.object, pushable = excluded.pushable,
 			restless = excluded.restless, pending = excluded.pending`,
 		p.Store, p.Pool, p.Ref.Product, p.Ref.Variation, p.SKU, p.Enrolled, p.Blocked, p.Contained, p.Baseline, p.Taken, p.Counted, p.Quantity,
 		p.Shown, p.ReadAt.UnixMicro(), p.Undecided, p.Restored, known, attempts, pushes, p.PartedSince.UnixMicro(), p.UnansweredAt.UnixMicro(), p.Todo,
-		p.DirtySince.UnixMicro(), shelf, absolute, p.Ref.Object(), pushable(p), p.Restless(), p.Pending(), p.Shelf.Due())
+		p.DirtySince.UnixMicro(), shelf, absolute, target, p.Ref.Object(), pushable(p), p.Restless(), p.Pending(), p.Shelf.Due())
 	switch code(err) {
 	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
 		return poolError(p.Pool)

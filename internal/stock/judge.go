@@ -192,7 +192,7 @@ func enrol(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, k Kind,
 	case pol.Master && !pool.Set:
 		e.Delta, e.Units = s.Quantity-pool.Units, s.Quantity
 		pool.Units, pool.Set = s.Quantity, true
-	case pool.Set:
+	case pool.Set && !pol.Source:
 		if want := Wanted(*pool, pol); want != s.Quantity {
 			e.Units, e.Conflict = want-s.Quantity, true
 			e.Evidence = strings.TrimPrefix(why+fmt.Sprintf("; the shop showed %d where the pool asks for %d", s.Quantity, want), "; ")
@@ -203,6 +203,9 @@ func enrol(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, k Kind,
 		p.Counted = s.Taken - p.Taken
 	}
 	entries := append([]Entry{e}, p.moved(Ordered, p.recount(pool, pol), "since the baseline")...)
+	if pol.Source {
+		p.aim(pol)
+	}
 	switch {
 	case unknown && !newest.IsZero():
 		entries = append(entries, p.recovered(newest.Add(-recoveryGuard), lines)...)
@@ -237,8 +240,10 @@ func later(a, b time.Time) time.Time {
 
 func restore(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, why string) []Entry {
 	expected := p.Contained + p.Baseline - s.Taken
+	aside := p.Target.Aside
 	p.Disenroll("")
 	entries := enrol(pool, p, s, lines, pol, RestoredShop, why)
+	p.Target.Aside = aside
 	entries[0].Conflict, entries[0].Units = true, s.Quantity-expected
 	return entries
 }
@@ -468,7 +473,9 @@ func part(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, knownOrd
 		e.Evidence += fmt.Sprintf("; order %d was changed lately, and is older than the records", lines[i].Order)
 	}
 	entries := []Entry{}
-	if stop := p.feed(pool, d, s, lines, now); stop != "" {
+	if pol.Source {
+		pool.Edits = nil // what is edited in a shop goes no further
+	} else if stop := p.feed(pool, d, s, lines, now); stop != "" {
 		pool.Stopped = stop
 		f := p.entry(Feed, d, stop)
 		f.Conflict = true
@@ -478,6 +485,7 @@ func part(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, knownOrd
 		p.Contained += d
 	} else {
 		p.Baseline += d
+		p.Target.stands(d)
 	}
 	e.Delta = p.recount(pool, pol)
 	return append([]Entry{e}, entries...), true

@@ -37,6 +37,12 @@ const (
 // ShopOrder names an order as the shop knows it in which it was placed.
 type ShopOrder struct{ Shop, ID string }
 
+// ImportedOrder is a shop's order that a source has, with the items of its rows; none where it does not tell them.
+type ImportedOrder struct {
+	Order ShopOrder
+	Items []string
+}
+
 // SourceOrder is an order in a source: ids, dates and amounts, nothing of the customer.
 type SourceOrder struct {
 	ID    string
@@ -258,6 +264,8 @@ type OpenOrders struct {
 	imported map[ShopOrder]string
 	// moved is when an order last changed what is held of an item.
 	moved map[string]time.Time
+	// news are the imported orders that were put in since they were last asked for.
+	news []ImportedOrder
 }
 
 // Put takes in one order and returns the items whose demand it may have changed: those of its rows before and
@@ -277,6 +285,9 @@ func (m *OpenOrders) Put(o SourceOrder, at time.Time) []string {
 		return nil
 	}
 	touched := map[string]struct{}{}
+	if items := o.items(); o.Imported != (ShopOrder{}) && (!known || len(items) > 0) {
+		m.news = append(m.news, ImportedOrder{o.Imported, items})
+	}
 	if o.State == OrderClosed {
 		// It holds nothing, but may have come and gone since the last reading, and moved the stock.
 		for _, r := range o.Rows {
@@ -315,6 +326,17 @@ func (m *OpenOrders) Put(o SourceOrder, at time.Time) []string {
 	o.Rows = slices.Clone(o.Rows)
 	m.orders[o.ID] = o
 	return slices.Sorted(maps.Keys(touched))
+}
+
+// items are those of the rows, each once.
+func (o SourceOrder) items() []string {
+	var items []string
+	for _, r := range o.Rows {
+		if !slices.Contains(items, r.Item) {
+			items = append(items, r.Item)
+		}
+	}
+	return items
 }
 
 // same tells whether two versions hold the same stock.
@@ -414,6 +436,13 @@ func (m *OpenOrders) Partly(items []string) []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(ids))
+}
+
+// Imports are the imported orders that were put in since the last call, each version of them.
+func (m *OpenOrders) Imports() []ImportedOrder {
+	news := m.news
+	m.news = nil
+	return news
 }
 
 // Imported tells whether the source has an order for this order of a shop, open or closed.

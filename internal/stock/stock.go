@@ -148,6 +148,8 @@ type Placement struct {
 	Shelf Shelf
 	// Absolute is used where the store can only be written whole numbers.
 	Absolute Absolute
+	// Target is the number a source gives it.
+	Target Target
 }
 
 // ByQuantity is o: what the shop did by itself as its quantity shows it.
@@ -217,6 +219,9 @@ type Policy struct {
 	OrdersUnreadable bool
 	// Recovering: the ledger was lost a short while ago, as markers of ours in some store tell.
 	Recovering bool
+	// Source: a source gives the numbers ([Target]), and the shop's own changes do not move them. Paused: nothing is to
+	// be written, now or for what changes meanwhile.
+	Source, Paused bool
 }
 
 // Wanted is f(L): what the store should show, in units.
@@ -238,8 +243,11 @@ func (pol Policy) PoolFor(shown int64) int64 {
 // Plan brings Todo, DirtySince and what is to be written of the fields up to date after the pool or the placement changed.
 func Plan(pool Pool, p *Placement, pol Policy, now time.Time) {
 	todo := int64(0)
-	if pool.Set && p.Enrolled && p.Blocked == "" {
-		todo = Wanted(pool, pol) - (p.Contained + p.Counted)
+	switch {
+	case pol.Source:
+		todo = p.todo(pol)
+	case pool.Set && p.Enrolled && p.Blocked == "":
+		todo = Wanted(pool, pol) - p.Expected()
 	}
 	if todo != 0 && (p.Todo == 0 || p.DirtySince.IsZero()) {
 		p.DirtySince = now
@@ -248,6 +256,10 @@ func Plan(pool Pool, p *Placement, pol Policy, now time.Time) {
 		p.DirtySince = time.Time{}
 	}
 	p.Todo = todo
+	if pol.Source {
+		p.Shelf.Todo, p.Shelf.Rederive = Values{}, false // a source has numbers only
+		return
+	}
 	p.planFields(pool, pol, now)
 }
 
@@ -276,6 +288,10 @@ const (
 	Unmanaged    Kind = "Unmanaged" // the item stopped managing its stock
 	Fraction     Kind = "Fraction"  // conflict: the quantity is not a whole number
 	Removed      Kind = "Removed"   // the item or the store went away; the pool stays
+	Supplied     Kind = "Supplied"  // the source's number changed; a conflict where what it says cannot be used
+	Awaited      Kind = "Awaited"   // a sale in a shop that the source does not have yet is held back everywhere
+	Imported     Kind = "Imported"  // the source has the order of such a sale; a conflict where it does not within the time it is given
+	Matched      Kind = "Matched"   // an item of a shop was found to sell a source's item, or another does now
 	Resolved     Kind = "Resolved"  // a person chose the number
 	FieldSet     Kind = "Field"     // a field beside the quantity was changed; a conflict where nobody can tell whose change holds
 	Rederived    Kind = "Rederived" // the shop was made to derive a status that did not fit the quantity
@@ -317,6 +333,14 @@ func (p *Placement) recount(pool *Pool, pol Policy) int64 {
 	}
 	c := min(p.ByQuantity(), p.ByOrders())
 	switch {
+	case pol.Source && pol.OrdersUnreadable:
+		// A sale is not told from an edit: both stand.
+		c = p.ByQuantity()
+		p.Baseline = c + p.Taken
+		p.Target.stands(c - p.Counted)
+	case pol.Source:
+		// What the orders do not explain is an edit, or a sale whose order comes in a moment.
+		c = p.ByOrders()
 	case pol.OrdersUnreadable:
 		// Nothing tells an edit from a sale: the accounts never part, and nothing is judged.
 		c = p.ByQuantity()
@@ -326,7 +350,7 @@ func (p *Placement) recount(pool *Pool, pol Policy) int64 {
 	}
 	delta := c - p.Counted
 	p.Counted = c
-	if !pool.Set {
+	if pol.Source || !pool.Set {
 		return 0
 	}
 	pool.Units += delta
@@ -340,6 +364,7 @@ func (p *Placement) Disenroll(blocked string) {
 	p.Blocked = blocked
 	p.Counted, p.Todo, p.DirtySince = 0, 0, time.Time{}
 	p.Pushes = nil
+	p.Target.Aside, p.Target.Due = 0, false
 	for i := range p.Attempts {
 		if p.Attempts[i].State == Seen {
 			p.Attempts[i].State = Void
