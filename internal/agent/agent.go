@@ -17,6 +17,7 @@ import (
 
 	"github.com/go-logr/logr"
 
+	"stocksync.dev/stocksync/api/v1alpha1"
 	"stocksync.dev/stocksync/internal/agentapi"
 	"stocksync.dev/stocksync/internal/engine"
 	"stocksync.dev/stocksync/internal/event"
@@ -90,6 +91,7 @@ type Agent struct {
 	engine   *engine.Engine
 	runs     runner // the engine
 	receiver *receiver
+	plugins  *plugins
 	metrics  *metrics
 	started  time.Time
 	removing sync.WaitGroup
@@ -99,11 +101,13 @@ type Agent struct {
 	// applying is held while a configuration is put into use.
 	applying sync.Mutex
 
-	mu       sync.Mutex
-	conf     Config
-	shops    map[string]*running
-	stream   string // what conf was read from
-	revision string
+	mu    sync.Mutex
+	conf  Config
+	shops map[string]*running
+	// masterHeard is when the master was last heard, as far as the ledger knows.
+	masterHeard time.Time
+	stream      string // what conf was read from
+	revision    string
 	// refused says why the newest stream, or some of its documents, are not in use; failed that it is none of it.
 	refused  string
 	failed   bool
@@ -123,8 +127,10 @@ type Agent struct {
 
 // running is a store in use. It does not change once it is in use.
 type running struct {
-	store  Store
-	shop   Shop
+	store Store
+	shop  Shop
+	// link is the way to its Kitgenix plugin; nil where it has none.
+	link   *pluginLink
 	keeper *keeper
 	stop   context.CancelFunc
 	// done is closed when the keeper has ended.
@@ -152,6 +158,13 @@ func New(ctx context.Context, o Options, l Ledger, clock engine.Clock) (*Agent, 
 	a.engine = engine.New(a.ledger, id, clock, o.Log.WithName("engine"))
 	a.engine.Observe(observer{a})
 	a.runs = a.engine
+	remembered, err := newNonces(ctx, l, clock, o.Log.WithName("kitgenix"))
+	if err != nil {
+		return nil, err
+	}
+	a.plugins = &plugins{ledger: l, nonces: remembered, now: clock.Now, log: o.Log.WithName("kitgenix"), receive: a.engine.Receive,
+		heard: a.heard, again: a.askAgain, count: a.metrics.pluginAsked, validated: a.metrics.validated}
+	a.plugins.serve()
 	a.receiver = newReceiver(id, clock.Now, a.engine.Hint, func(string, engine.SourceEvent) {}, a.metrics.delivered, o.Log.WithName("webhooks"))
 	return a, nil
 }
@@ -188,6 +201,10 @@ func (a *Agent) Run(ctx context.Context) error {
 				_ = s.server.Close()
 			}
 		}
+		// Those of the last requests.
+		if err := a.plugins.nonces.write(stopping); err != nil {
+			a.log.Error(err, "the last nonces could not be written")
+		}
 	}()
 	src := source{a.o.Config}
 	if err := a.load(ctx, src); err != nil && a.o.PrivateDir == "" {
@@ -207,6 +224,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	all.Go(func() { a.prune(ctx) })
 	all.Go(func() { a.look(ctx) })
 	all.Go(func() { a.heed(ctx) })
+	all.Go(func() { a.noteMaster(ctx) })
+	all.Go(func() { a.plugins.nonces.run(ctx) })
 	a.log.Info("the agent runs", "version", a.o.Version, "ledger", a.ledgerID)
 	for {
 		select {
@@ -328,11 +347,18 @@ func (a *Agent) apply(ctx context.Context, next Config) error {
 		// Why a store's newest documents are not used makes no difference to how it runs.
 		if r == nil || !sameStore(r.store, st) {
 			changed = true
-			r = a.dial(r, st)
+			r = a.dial(ctx, r, st, conf.Identity)
 		}
 		shops[st.ID] = r
 		a.metrics.know(st.ID)
-		list = append(list, engineStore(st, r.shop))
+		if st.Settings != nil && st.Settings.Kitgenix != nil {
+			a.metrics.knowPlugin(st.ID)
+		}
+		list = append(list, engineStore(st, r))
+	}
+	heard, err := a.heardBefore(ctx, conf.Stores[0].ID)
+	if err != nil {
+		return err
 	}
 	a.engine.SetLimits(engine.Limits{LagObjective: conf.LagObjective, Breaker: conf.Breaker})
 	if changed {
@@ -344,7 +370,7 @@ func (a *Agent) apply(ctx context.Context, next Config) error {
 	for id, r := range shops {
 		deaf[id] = r.store.Mode == engine.Off
 		url := ""
-		if conf.PublicURL != "" && r.store.Mode == engine.Sync && r.store.Settings != nil {
+		if conf.PublicURL != "" && r.store.Mode == engine.Sync && r.store.Settings != nil && !r.store.Settings.pluginAlone() {
 			url = DeliveryURL(conf.PublicURL, id)
 		}
 		was := old[id]
@@ -358,7 +384,7 @@ func (a *Agent) apply(ctx context.Context, next Config) error {
 				was.shop.Close()
 			}
 		}
-		shops[id] = a.keep(ctx, &running{store: r.store, shop: r.shop}, url, state)
+		shops[id] = a.keep(ctx, &running{store: r.store, shop: r.shop, link: r.link}, url, state)
 	}
 	for id, was := range old {
 		if shops[id] == nil {
@@ -367,9 +393,10 @@ func (a *Agent) apply(ctx context.Context, next Config) error {
 		}
 	}
 	a.receiver.configure(deaf, nil)
+	a.plugins.configure(pluginsOf(conf))
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.conf, a.shops = conf, shops
+	a.conf, a.shops, a.masterHeard = conf, shops, heard
 	a.looking.Set()
 	a.heeding.Set()
 	return nil
@@ -380,10 +407,22 @@ func sameStore(a, b Store) bool {
 }
 
 // dial gives a store its client; one that speaks to the same shop with the same keys is kept.
-func (a *Agent) dial(old *running, st Store) *running {
+func (a *Agent) dial(ctx context.Context, old *running, st Store, self Identity) *running {
 	r := &running{store: st}
 	if st.Settings == nil {
 		r.shop = unusable{&engine.Fault{Reason: st.Invalid.Reason, Message: st.Invalid.Message, Unsent: true}}
+		return r
+	}
+	link, err := a.link(ctx, old, st, self)
+	if r.link = link; st.Settings.pluginAlone() {
+		switch {
+		case err != nil:
+			r.shop = unusable{&engine.Fault{Reason: v1alpha1.ReasonInvalidConfiguration, Message: err.Error(), Unsent: true}}
+		case old != nil && old.link == link:
+			r.shop = old.shop
+		default:
+			r.shop = newPluginShop(link)
+		}
 		return r
 	}
 	if old != nil && old.store.Settings != nil && old.store.Settings.WooCommerce == st.Settings.WooCommerce {
@@ -402,8 +441,11 @@ func (a *Agent) dial(old *running, st Store) *running {
 	return r
 }
 
-func engineStore(st Store, shop Shop) engine.Store {
-	out := engine.Store{ID: st.ID, Mode: st.Mode, TakeOver: st.TakeOver, Policy: stock.Policy{Master: st.Master}, Driver: shop, MinInterval: time.Minute}
+func engineStore(st Store, r *running) engine.Store {
+	out := engine.Store{ID: st.ID, Mode: st.Mode, TakeOver: st.TakeOver, Policy: stock.Policy{Master: st.Master}, Driver: r.shop, MinInterval: time.Minute}
+	if r.link != nil && st.Settings.pluginAlone() {
+		out.Driver, out.Absolute = nil, r.link
+	}
 	if s := st.Settings; s != nil {
 		out.Policy, out.Excluded, out.MinInterval, out.MaxLoad = s.Policy, s.Exclusions.Excludes, s.MinInterval, s.MaxLoad
 		out.Revision = fingerprint(fmt.Sprint(st.Mode == engine.Off), fmt.Sprintf("%+v", s.Policy), s.Exclusions.text())
@@ -431,9 +473,15 @@ func (a *Agent) keep(ctx context.Context, r *running, url string, state hooks) *
 	r.done = make(chan struct{})
 	go func() {
 		defer close(r.done)
-		if r.store.Mode != engine.Off && r.store.Settings != nil {
-			r.keeper.run(ctx)
+		if r.store.Mode == engine.Off || r.store.Settings == nil {
+			return
 		}
+		var pinging sync.WaitGroup
+		defer pinging.Wait()
+		if r.link != nil && !r.store.Settings.pluginAlone() {
+			pinging.Go(func() { r.link.run(ctx) })
+		}
+		r.keeper.run(ctx)
 	}()
 	return r
 }
@@ -511,7 +559,7 @@ func (a *Agent) Status(ctx context.Context) (agentapi.Status, error) {
 	a.sinces.forget(func(id string) bool { return shops[id] != nil })
 	for _, st := range conf.Stores {
 		v := view{store: st, state: byID[st.ID], hooks: shops[st.ID].keeper.snapshot(), preview: previews[st.ID],
-			publicURL: conf.PublicURL, objective: conf.LagObjective, now: now}
+			plugin: a.plugins.view(st), publicURL: conf.PublicURL, objective: conf.LagObjective, now: now}
 		s.Stores = append(s.Stores, v.status(a.sinces.at(now)))
 	}
 	a.cached, a.cachedAt, a.cachedFor = s, now, asked
@@ -596,7 +644,7 @@ func (a *Agent) listen(ctx context.Context) (ports []port, err error) {
 		return s, nil
 	}
 	if a.o.PublicAddr != "" {
-		if _, err := add("public", "--public-addr", a.o.PublicAddr, a.under(a.receiver)); err != nil {
+		if _, err := add("public", "--public-addr", a.o.PublicAddr, a.under(a.plugins.mount(a.receiver))); err != nil {
 			return ports, err
 		}
 	}

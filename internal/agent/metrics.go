@@ -31,6 +31,8 @@ type metrics struct {
 	requests   *prometheus.HistogramVec
 	errors     *prometheus.CounterVec
 	events     *prometheus.CounterVec
+	asked      *prometheus.CounterVec
+	answers    *prometheus.CounterVec
 
 	// known are the stores of the configuration; what comes of others, late, makes no series again.
 	mu    sync.RWMutex
@@ -47,11 +49,13 @@ func newMetrics(version string, c *statusCollector) *metrics {
 		requests:   metric.Requests.HistogramVec(),
 		errors:     metric.RequestErrors.CounterVec(),
 		events:     metric.Events.CounterVec(),
+		asked:      metric.PluginRequests.CounterVec(),
+		answers:    metric.CheckoutAnswers.CounterVec(),
 		known:      map[string]bool{"": true},
 	}
 	c.version = version
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.deliveries, m.reloads, m.ownUnits, m.pushes, m.requests, m.errors, m.events, c)
+		m.deliveries, m.reloads, m.ownUnits, m.pushes, m.requests, m.errors, m.events, m.asked, m.answers, c)
 	for _, result := range []string{reloadApplied, reloadRefused} {
 		m.reloads.WithLabelValues(result)
 	}
@@ -111,7 +115,7 @@ func (m *metrics) forget(store string) {
 	defer m.mu.Unlock()
 	delete(m.known, store)
 	labels := prometheus.Labels{"store": store}
-	for _, v := range []*prometheus.CounterVec{m.deliveries, m.ownUnits, m.pushes, m.errors, m.events} {
+	for _, v := range []*prometheus.CounterVec{m.deliveries, m.ownUnits, m.pushes, m.errors, m.events, m.asked, m.answers} {
 		v.DeletePartialMatch(labels)
 	}
 	m.requests.DeletePartialMatch(labels)
@@ -129,6 +133,26 @@ func (m *metrics) of(store string, count func()) {
 // delivered counts a webhook delivery.
 func (m *metrics) delivered(store, result string) {
 	m.of(store, func() { m.deliveries.WithLabelValues(store, result).Inc() })
+}
+
+// pluginAsked counts a plugin's request.
+func (m *metrics) pluginAsked(store, route, outcome string) {
+	m.of(store, func() { m.asked.WithLabelValues(store, route, outcome).Inc() })
+}
+
+// validated counts a plugin's question at checkout.
+func (m *metrics) validated(store string, how answered) {
+	m.of(store, func() { m.answers.WithLabelValues(store, string(how)).Inc() })
+}
+
+// knowPlugin begins the series of a store's plugin at zero.
+func (m *metrics) knowPlugin(store string) {
+	for _, route := range []string{"event", "stock"} {
+		m.asked.WithLabelValues(store, route, "ok")
+	}
+	for _, how := range allAnswered {
+		m.answers.WithLabelValues(store, string(how))
+	}
 }
 
 // pushed counts pushes to a store.
@@ -252,7 +276,7 @@ func collectStore(set func(metric.Metric, float64, ...string), st agentapi.Store
 	for _, mode := range []engine.Mode{engine.Sync, engine.Observe, engine.Off} {
 		set(metric.StoreMode, is(st.Mode == string(mode)), st.StoreID, string(mode))
 	}
-	for _, tier := range []string{tierPolling, tierWebhooks} {
+	for _, tier := range []string{agentapi.TierPolling, agentapi.TierWebhooks, agentapi.TierPluginAndREST, agentapi.TierPlugin} {
 		set(metric.StoreTier, is(st.Tier == tier), st.StoreID, tier)
 	}
 	for name, cond := range map[string]agentapi.Condition{

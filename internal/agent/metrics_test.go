@@ -63,7 +63,7 @@ func TestMetrics(t *testing.T) {
 	seed := sim.SeedOptions{Products: 12}
 	hq, fr, de := newShop(t, clock, "hq", deliver, seed), newShop(t, clock, "fr", deliver, seed), newShop(t, clock, "de", deliver, seed)
 	docs := []string{masterDoc("hq", hq.url, "  mode: Sync\n  publicURL: http://sync.example.com\n"),
-		followerDoc("fr", fr.url, ""), followerDoc("de", de.url, ""), hq.secret("hq"), fr.secret("fr"), de.secret("de")}
+		followerDoc("fr", fr.url, fr.pluginSpec("fr", pluginID)), followerDoc("de", de.url, ""), hq.secret("hq"), fr.secret("fr"), de.secret("de"), sharedSecret("fr", "s3cret")}
 	b := startAgent(t, benchOptions{clock: clock}, docs...)
 	deliver.addr.Store(b.addrs["public"].String())
 	seen := func(what string, series ...string) {

@@ -9,6 +9,7 @@ import (
 
 	"stocksync.dev/stocksync/api/v1alpha1"
 	"stocksync.dev/stocksync/internal/agentapi"
+	"stocksync.dev/stocksync/internal/driver/kitgenix"
 	"stocksync.dev/stocksync/internal/driver/woocommerce"
 	"stocksync.dev/stocksync/internal/engine"
 	"stocksync.dev/stocksync/internal/stock"
@@ -27,6 +28,8 @@ type view struct {
 	hooks hooks
 	// preview is what mode Observe would change where nothing is enrolled.
 	preview preview
+	// plugin is what is known of the store's Kitgenix plugin; nil where it has none.
+	plugin *pluginView
 	// publicURL is empty when no webhooks are wanted.
 	publicURL string
 	objective time.Duration
@@ -42,12 +45,6 @@ func yes(reason, message string) statement     { return statement{"True", reason
 func no(reason, message string) statement      { return statement{"False", reason, message} }
 func unknown(reason, message string) statement { return statement{"Unknown", reason, message} }
 
-// How changes are found.
-const (
-	tierPolling  = "Polling"
-	tierWebhooks = "Webhooks"
-)
-
 const offMessage = "the mode is Off: nothing is read or written"
 
 func (v view) accepted() statement {
@@ -58,7 +55,11 @@ func (v view) accepted() statement {
 		}
 		return no(p.Reason, message)
 	}
-	return yes(v1alpha1.ReasonAccepted, "the agent runs with this configuration")
+	message := "the agent runs with this configuration"
+	for _, w := range v.store.Warnings {
+		message += "; " + w.Message
+	}
+	return yes(v1alpha1.ReasonAccepted, message)
 }
 
 func (v view) connected() statement {
@@ -80,6 +81,10 @@ func (v view) connected() statement {
 		return unknown(v1alpha1.ReasonPending, "the shop was not asked yet")
 	case s.OrdersUnreadable:
 		return yes(v1alpha1.ReasonOrdersUnreadable, v.ordersUnreadable())
+	case v.store.Settings.pluginAlone() && v.plugin.stale(v.now):
+		return no(v1alpha1.ReasonPluginSilent, "the plugin was not heard for a day: see that the shop is up and its plugin active")
+	case v.store.Settings.pluginAlone() && v.plugin.known.skewed():
+		return yes(v1alpha1.ReasonClockSkew, kitgenix.SkewMessage(v.plugin.known.Skew))
 	case s.Skew.Abs() > woocommerce.MaxSkew:
 		return yes(v1alpha1.ReasonClockSkew, fmt.Sprintf("the clocks of shop and agent differ by about %s: set the shop's server to network time (NTP)", s.Skew.Abs().Round(time.Minute)))
 	}
@@ -114,17 +119,38 @@ func (v view) inSecret() string {
 // advise adds to the driver's words what only the configuration knows.
 func (v view) advise(f *engine.Fault) string {
 	switch f.Reason {
+	case v1alpha1.ReasonSignatureRefused:
+		if k := v.store.Settings.Kitgenix; k != nil {
+			return f.Message + " (" + k.SecretName + ")"
+		}
 	case v1alpha1.ReasonAuthenticationFailed, v1alpha1.ReasonReadOnlyKey:
 		return f.Message + v.inSecret()
 	case v1alpha1.ReasonUntrustedCertificate:
-		if name := v.store.Settings.WooCommerce.CAName; name != "" {
+		name := v.store.Settings.WooCommerce.CAName
+		if v.store.Settings.pluginAlone() {
+			name = v.store.Settings.Kitgenix.CAName
+		}
+		if name != "" {
 			return f.Message + " (trusted now: " + name + ")"
 		}
 	}
 	return f.Message
 }
 
+// hintsAvailable speaks of the plugin's events where the store has the plugin, of webhooks otherwise: they come either
+// way, and a plugin that is only quiet is no reason to worry where they do.
 func (v view) hintsAvailable() statement {
+	if v.plugin == nil || v.store.Mode == engine.Off || v.store.Settings == nil {
+		return v.webhooks()
+	}
+	events := v.pluginEvents()
+	if hooks := v.webhooks(); events.reason == v1alpha1.ReasonPluginEventsSilent && hooks.status == "True" && !v.store.Settings.pluginAlone() {
+		return hooks
+	}
+	return events
+}
+
+func (v view) webhooks() statement {
 	const polling = "; polling finds the same changes, later"
 	h, s := v.hooks, v.state
 	switch {
@@ -234,7 +260,7 @@ func (v view) status(since func(store, condition string, s statement) agentapi.C
 		StoreID:          v.store.ID,
 		Master:           v.store.Master,
 		Mode:             string(v.store.Mode),
-		Tier:             tierPolling,
+		Tier:             agentapi.TierPolling,
 		Accepted:         since(v.store.ID, v1alpha1.ConditionAccepted, v.accepted()),
 		Connected:        since(v.store.ID, v1alpha1.ConditionConnected, v.connected()),
 		HintsAvailable:   since(v.store.ID, v1alpha1.ConditionHintsAvailable, v.hintsAvailable()),
@@ -251,11 +277,19 @@ func (v view) status(since func(store, condition string, s statement) agentapi.C
 		WooCommerceVersion: v.hooks.versions.WooCommerce,
 		WordPressVersion:   v.hooks.versions.WordPress,
 	}
-	if out.HintsAvailable.Status == "True" {
-		out.Tier = tierWebhooks
+	switch {
+	case v.store.Settings.pluginAlone():
+		out.Tier = agentapi.TierPlugin
+	case out.HintsAvailable.Status == "True" && v.plugin != nil && out.HintsAvailable.Reason != v1alpha1.ReasonWebhooksActive:
+		out.Tier = agentapi.TierPluginAndREST
+	case out.HintsAvailable.Status == "True", v.plugin != nil && v.webhooks().status == "True":
+		out.Tier = agentapi.TierWebhooks
 	}
 	if f := s.LastError; f != nil {
 		out.LastError = &agentapi.Error{Reason: f.Reason, Message: f.Message, Time: s.LastErrorAt}
+	}
+	if v.plugin != nil {
+		v.addPlugin(&out, since)
 	}
 	for _, p := range s.Stats.Worst {
 		out.Mismatches = append(out.Mismatches, agentapi.Mismatch{

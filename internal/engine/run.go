@@ -397,6 +397,16 @@ type StoreState struct {
 	Stats    Stats
 }
 
+// LastSeen is when a store last answered in this process; zero if it did not, or there is no such store.
+func (e *Engine) LastSeen(store string) time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if l := e.lanes[store]; l != nil {
+		return l.state.LastSeen
+	}
+	return time.Time{}
+}
+
 // Status reports every store, the master first, then by id.
 func (e *Engine) Status(ctx context.Context) ([]StoreState, error) {
 	e.mu.Lock()

@@ -12,8 +12,9 @@ import (
 type Offer struct {
 	Pool stock.Pool
 	// Bound: the store has an item for it, and Blocked says why nothing is counted there; empty when nothing keeps it.
-	Bound   bool
-	Blocked string
+	// Enrolled: it has a baseline.
+	Bound, Enrolled bool
+	Blocked         string
 	// Leading is Blocked of the master's item; empty where the master has none.
 	Leading string
 }
@@ -46,14 +47,15 @@ func (s *SQLite) Offers(ctx context.Context, master, store string, keys []stock.
 	// One statement is one moment; it needs no transaction around it.
 	rows, err := list(r, func(from scanner) (o row, err error) {
 		var blocked, leading sql.NullString
+		var enrolled sql.NullBool
 		var registers string
-		err = from.Scan(&o.key, &o.Pool.ID, &o.Pool.SKU, &o.Pool.Units, &o.Pool.Set, &o.Pool.Stopped, &registers, &blocked, &leading)
+		err = from.Scan(&o.key, &o.Pool.ID, &o.Pool.SKU, &o.Pool.Units, &o.Pool.Set, &o.Pool.Stopped, &registers, &blocked, &enrolled, &leading)
 		if err != nil {
 			return row{}, err
 		}
-		o.Bound, o.Blocked, o.Leading = blocked.Valid, blocked.String, leading.String
+		o.Bound, o.Enrolled, o.Blocked, o.Leading = blocked.Valid, enrolled.Bool, blocked.String, leading.String
 		return o, unpackOne(registers, &o.Pool.Registers)
-	}, `SELECT keys.key, pools.id, pools.sku, units, is_set, stopped, registers, own.blocked, lead.blocked
+	}, `SELECT keys.key, pools.id, pools.sku, units, is_set, stopped, registers, own.blocked, own.enrolled, lead.blocked
 		FROM json_each(?3) JOIN keys ON keys.key = value JOIN pools ON pools.id = keys.pool
 		LEFT JOIN placements own ON own.store = ?2 AND own.pool = keys.pool
 		LEFT JOIN placements lead ON lead.store = ?1 AND lead.pool = keys.pool`, master, store, string(asked))
@@ -80,7 +82,7 @@ func (m *Memory) Offers(_ context.Context, master, store string, keys []stock.Ke
 		o := Offer{Pool: copyPool(m.pools[id])}
 		o.Pool.Edits = nil
 		if p, ok := m.store(store).placements[id]; ok {
-			o.Bound, o.Blocked = true, p.Blocked
+			o.Bound, o.Enrolled, o.Blocked = true, p.Enrolled, p.Blocked
 		}
 		o.Leading = m.store(master).placements[id].Blocked
 		out[key] = o

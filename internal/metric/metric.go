@@ -63,7 +63,7 @@ var (
 // Of one store.
 var (
 	StoreMode       = ofAgent(Gauge, "store_mode", "1 for the mode the store runs in, 0 for the others: Sync, Observe, Off.", "store", "mode")
-	StoreTier       = ofAgent(Gauge, "store_tier", "1 for the way changes of the store are found at present, 0 for the others: Polling, Webhooks.", "store", "tier")
+	StoreTier       = ofAgent(Gauge, "store_tier", "1 for the way changes of the store are found at present, 0 for the others: Polling, Webhooks, PluginAndREST, Plugin.", "store", "tier")
 	StoreCondition  = ofAgent(Gauge, "store_condition", "Condition of the store: 1 True, 0 False, -1 Unknown.", "store", "condition")
 	StorePlacements = ofAgent(Gauge, "store_placements", "SKUs bound to an item of the store.", "store")
 	StoreEnrolled   = ofAgent(Gauge, "store_enrolled", "SKUs with a proven baseline in the store.", "store")
@@ -83,8 +83,12 @@ var (
 		"store", "operation"), 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 	RequestErrors = ofAgent(Counter, "store_request_errors_total", "Requests to the store that failed, by operation and the reason of the condition Connected.",
 		"store", "operation", "reason")
-	Deliveries = ofAgent(Counter, "webhook_deliveries_total", "Webhook deliveries by store and result.", "store", "result")
-	Events     = ofAgent(Counter, "events_total", "Lines of the event log by store (empty: the agent as a whole), code (docs/codes.md) and level.", "store", "code", "level")
+	Deliveries     = ofAgent(Counter, "webhook_deliveries_total", "Webhook deliveries by store and result.", "store", "result")
+	PluginRequests = ofAgent(Counter, "plugin_requests_total", "Requests of Kitgenix plugins by store (empty: the sender could not be proved), route and outcome: ok, duplicate, "+
+		"off (mode Off), unknown, malformed, forbidden, unavailable; and of senders that could not be proved refused, limited, unreadable.", "store", "route", "outcome")
+	CheckoutAnswers = ofAgent(Counter, "checkout_answers_total", "Questions of plugins at checkout by the answer: ledger (from fresh numbers), last_known (the master is unreachable), "+
+		"too_old (the last known numbers are too old, and every sale passes), failed_open (every sale passes), failed_closed (every sale of a shared SKU is refused).", "store", "answer")
+	Events = ofAgent(Counter, "events_total", "Lines of the event log by store (empty: the agent as a whole), code (docs/codes.md) and level.", "store", "code", "level")
 )
 
 // Of reconciles, audits and the circuit breaker.

@@ -16,6 +16,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"stocksync.dev/stocksync/api/v1alpha1"
+	"stocksync.dev/stocksync/internal/agentapi"
 	"stocksync.dev/stocksync/internal/driver/httpfault"
 	"stocksync.dev/stocksync/internal/engine"
 )
@@ -27,6 +28,9 @@ const (
 	AskSize = 100
 	// lockedOut is how long generation 2 keeps somebody out who it thinks guesses secrets.
 	lockedOut = 900 * time.Second
+	// refusedRest is how long a peer that refused every secret is left alone: longer than generation 2 counts refusals,
+	// so that we are never locked out for them.
+	refusedRest = 900 * time.Second
 
 	pingTimeout  = 8 * time.Second
 	eventTimeout = 8 * time.Second
@@ -40,6 +44,8 @@ type Options struct {
 	URL *url.URL
 	// StoreID is our own id, RemoteStoreID the peer's.
 	StoreID, RemoteStoreID string
+	// RemoteRole is the part the peer must have; empty: any.
+	RemoteRole Role
 	// Secrets: the first is the current one, the others are tried when the peer does not know it yet.
 	Secrets func() []Secret
 	// HTTP carries the requests.
@@ -63,6 +69,68 @@ type Client struct {
 // NewClient makes a client; it sends nothing.
 func NewClient(o Options) *Client { return &Client{o: o} }
 
+// Probe tests the connection step by step: that the shop is there, that the plugin takes our signature and is the
+// one it should be, and has the right time. It writes nothing.
+func (c *Client) Probe(ctx context.Context) []agentapi.PingCheck {
+	if t, ok := c.o.HTTP.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections() // idle connections would hide that name or certificate are wrong
+	}
+	p := httpfault.Probe{Now: c.o.Now}
+	var pong Pong
+	var sent, heard time.Time
+	f, took := p.Ask(func() (err error) {
+		sent = c.o.Now()
+		pong, err = c.Ping(ctx)
+		heard = c.o.Now()
+		return err
+	})
+	switch {
+	case f == nil:
+		p.Reached(nil, took)
+		p.Add(agentapi.CheckAuthentication, nil, 0)
+		p.Add(agentapi.CheckRole, nil, 0)
+	case f.Reason == v1alpha1.ReasonSignatureRefused, f.Reason == v1alpha1.ReasonRateLimited:
+		p.Reached(nil, took)
+		p.Add(agentapi.CheckAuthentication, f, 0)
+		return p.Checks
+	case f.Reason == v1alpha1.ReasonWrongPeer:
+		p.Reached(nil, took)
+		p.Add(agentapi.CheckAuthentication, nil, 0)
+		p.Add(agentapi.CheckRole, f, 0)
+		return p.Checks
+	default:
+		p.Reached(f, took)
+		return p.Checks
+	}
+	var clock *engine.Fault
+	if skew := pong.Skew(sent, heard); skew.Abs() > WarnSkew {
+		clock = &engine.Fault{Reason: v1alpha1.ReasonClockSkew, Message: SkewMessage(skew)}
+	}
+	p.Add(agentapi.CheckClock, clock, 0)
+	return p.Checks
+}
+
+// WarnSkew is how far apart the clocks may be before that is said; signatures break at [MaxSkew].
+const WarnSkew = time.Minute
+
+// SkewMessage says what clocks so far apart mean and what to do.
+func SkewMessage(skew time.Duration) string {
+	which := "ahead of"
+	if skew < 0 {
+		which = "behind"
+	}
+	return fmt.Sprintf("the shop's clock is about %s %s the agent's; from 5 minutes on every signature is refused: set the shop's server to network time (NTP)", skew.Abs().Round(time.Second), which)
+}
+
+// Skew is how far the peer's clock is ahead, for an answer to a question sent and answered at these times; 0 where it
+// gave no time. It is right to about a second.
+func (p Pong) Skew(sent, answered time.Time) time.Duration {
+	if p.Time == 0 {
+		return 0
+	}
+	return time.Unix(p.Time, 500_000_000).Sub(sent.Add(answered.Sub(sent) / 2))
+}
+
 // Ping asks who the peer is. The peer's answer tells its clock and its generation. A peer of another id than the
 // expected one is a fault: a copied site, or a wrong address.
 func (c *Client) Ping(ctx context.Context) (Pong, error) {
@@ -75,8 +143,12 @@ func (c *Client) Ping(ctx context.Context) (Pong, error) {
 		return Pong{}, notPlugin()
 	}
 	if c.o.RemoteStoreID != "" && p.StoreID != c.o.RemoteStoreID {
-		return Pong{}, &engine.Fault{Reason: v1alpha1.ReasonInvalidConfiguration, Message: fmt.Sprintf(
+		return Pong{}, &engine.Fault{Reason: v1alpha1.ReasonWrongPeer, Message: fmt.Sprintf(
 			"the plugin there says it is the store %.60q: put that id into remoteStoreID if it is the right shop, or correct the URL", p.StoreID)}
+	}
+	if c.o.RemoteRole != "" && p.Role != c.o.RemoteRole {
+		return Pong{}, &engine.Fault{Reason: v1alpha1.ReasonWrongPeer, Message: fmt.Sprintf(
+			"the plugin there has the role %.20q and must have the role %s here: change it on the plugin's configuration page", p.Role, c.o.RemoteRole)}
 	}
 	return p, nil
 }
@@ -175,7 +247,7 @@ func (c *Client) secrets() []string {
 
 func refusedSignature(err error) bool {
 	f, ok := err.(*engine.Fault) //nolint:errorlint // send wraps nothing
-	return ok && f.Reason == v1alpha1.ReasonAuthenticationFailed
+	return ok && f.Reason == v1alpha1.ReasonSignatureRefused
 }
 
 func (c *Client) send(ctx context.Context, timeout time.Duration, route, secret string, body []byte) ([]byte, error) {
@@ -222,8 +294,8 @@ func classify(res *http.Response, body []byte) error {
 	case status >= 300 && status < 400:
 		return fault(v1alpha1.ReasonUnexpectedContent, "the shop redirects the plugin's address, and signed requests are not sent elsewhere: use the URL under which it answers itself")
 	case status == http.StatusUnauthorized:
-		return &engine.Fault{Reason: v1alpha1.ReasonAuthenticationFailed, Unsent: true,
-			Message: "the plugin refuses the signature: the shared secret or the store id typed in there is another one, or the clocks are more than five minutes apart"}
+		return &engine.Fault{Reason: v1alpha1.ReasonSignatureRefused, Unsent: true, RetryAfter: refusedRest,
+			Message: "the plugin refuses the signature with every secret there is: the shared secret or the store id typed in there is another one, or the clocks are more than five minutes apart"}
 	case status == http.StatusTooManyRequests:
 		return &engine.Fault{Reason: v1alpha1.ReasonRateLimited, Unsent: true, RetryAfter: max(lockedOut, httpfault.RetryAfter(res.Header)),
 			Message: "the plugin has locked us out for 15 minutes after wrong signatures: check the shared secret on both sides"}
@@ -231,7 +303,7 @@ func classify(res *http.Response, body []byte) error {
 		return &engine.Fault{Reason: v1alpha1.ReasonUnexpectedContent, Unsent: true,
 			Message: "the plugin there has the role child: set its role to master, or name another store as master"}
 	case status == http.StatusNotFound && code == "rest_no_route":
-		return &engine.Fault{Reason: v1alpha1.ReasonWooCommerceMissing, Unsent: true,
+		return &engine.Fault{Reason: v1alpha1.ReasonPluginMissing, Unsent: true,
 			Message: "WordPress answers, but the Kitgenix Stock Sync plugin is not there: install and activate it"}
 	case status == http.StatusRequestEntityTooLarge:
 		return &engine.Fault{Reason: v1alpha1.ReasonUnexpectedContent, Unsent: true, Message: "the shop, or a server in front of it, refuses a request of this size"}

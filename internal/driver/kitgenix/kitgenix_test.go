@@ -241,7 +241,7 @@ func (h *memoryHub) Peer(id string) (Peer, bool) {
 	return p, ok
 }
 
-func (h *memoryHub) Pong() Pong {
+func (h *memoryHub) Pong(Peer) Pong {
 	return Pong{StoreID: "11111111-1111-4111-8111-111111111111", Name: "Hub", Role: h.role, WooCommerce: "9.9.5", Plugin: "2.0.0"}
 }
 
@@ -481,7 +481,7 @@ func TestClientAndServerRotate(t *testing.T) {
 	h := newHub(Secret{Value: "old"})
 	server, u := serve(t, h)
 	secrets := []Secret{{Value: "new"}, {Value: "old", Until: at.Add(time.Hour)}}
-	c := NewClient(Options{URL: u, StoreID: child, RemoteStoreID: h.Pong().StoreID, Secrets: func() []Secret { return secrets },
+	c := NewClient(Options{URL: u, StoreID: child, RemoteStoreID: h.Pong(Peer{}).StoreID, Secrets: func() []Secret { return secrets },
 		HTTP: server.Client().Transport, Now: func() time.Time { return at }, UserAgent: "test", Log: logr.Discard()})
 	for range 2 {
 		p, err := c.Ping(t.Context())
@@ -512,7 +512,7 @@ func TestClientAndServerRotate(t *testing.T) {
 	h.mu.Lock()
 	h.peers[child] = Peer{StoreID: child, Secrets: []Secret{{Value: "a third"}}}
 	h.mu.Unlock()
-	if _, err := c.Ping(t.Context()); reason(err) != v1alpha1.ReasonAuthenticationFailed || strings.Contains(err.Error(), "new") && strings.Contains(err.Error(), "old") {
+	if _, err := c.Ping(t.Context()); reason(err) != v1alpha1.ReasonSignatureRefused || strings.Contains(err.Error(), "new") && strings.Contains(err.Error(), "old") {
 		t.Error(err)
 	}
 }
@@ -541,7 +541,7 @@ func TestAnswersThatAreNot(t *testing.T) {
 		{"redirect", 301, "Location: https://elsewhere.example.com", "", v1alpha1.ReasonUnexpectedContent, 0},
 		{"locked out", 429, "", `{"code":"kss_rate_limited"}`, v1alpha1.ReasonRateLimited, 15 * time.Minute},
 		{"locked out for longer", 429, "Retry-After: 1800", "", v1alpha1.ReasonRateLimited, 30 * time.Minute},
-		{"no plugin", 404, "", `{"code":"rest_no_route"}`, v1alpha1.ReasonWooCommerceMissing, 0},
+		{"no plugin", 404, "", `{"code":"rest_no_route"}`, v1alpha1.ReasonPluginMissing, 0},
 		{"broken", 500, "", "", v1alpha1.ReasonServerError, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -38,8 +38,8 @@ type Peer struct {
 type Hub interface {
 	// Peer finds a store by the id in its headers.
 	Peer(storeID string) (Peer, bool)
-	// Pong is what a ping is answered with.
-	Pong() Pong
+	// Pong is what a peer's ping is answered with; its role is ours towards that peer.
+	Pong(peer Peer) Pong
 	// Remember stores a text until a time, at once: of several calls with the same text one is told true. With durable
 	// set it returns once a restart forgets it no more; otherwise that is so a moment later.
 	Remember(ctx context.Context, text string, until time.Time, durable bool) (fresh bool, err error)
@@ -195,14 +195,14 @@ func (s *Server) authenticate(r *http.Request, route string, body []byte) (Peer,
 func (s *Server) handle(w http.ResponseWriter, r *http.Request, route string, peer Peer, body []byte) string {
 	switch route {
 	case RoutePing:
-		p := s.hub.Pong()
+		p := s.hub.Pong(peer)
 		answer(w, map[string]any{"ok": true, "store_id": p.StoreID, "store_name": p.Name, "role": p.Role, "time": s.now().Unix(),
 			"wc_version": p.WooCommerce, "plugin_version": p.Plugin})
 		return "ok"
 	case RouteEvent:
 		return s.event(w, r, peer, body)
 	}
-	if route == RouteStock && s.hub.Pong().Role != RoleMaster {
+	if route == RouteStock && s.hub.Pong(peer).Role != RoleMaster {
 		fail(w, http.StatusForbidden, "kss_not_master", "Stock query is only supported on master")
 		return "forbidden"
 	}
