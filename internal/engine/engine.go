@@ -49,6 +49,8 @@ type Item struct {
 	// StockStatus is instock, outofstock or onbackorder; empty where it is not the item's own, as that of a
 	// variable product which holds no stock.
 	StockStatus string
+	// GID is the Kitgenix plugin's stable id of the item; empty where it has none.
+	GID string
 }
 
 // Page is a part of a store's catalogue.
@@ -100,6 +102,8 @@ type Push struct {
 	Slot   int
 	Marker stock.Marker
 	Fields stock.Values
+	// Name is the SKU to give the item; empty leaves it alone. GID is written beside the marker, where it is not empty.
+	Name, GID string
 }
 
 // Result is the outcome of one push.
@@ -111,6 +115,10 @@ type Result struct {
 	Err    error
 	// Gone: the store says the item does not exist.
 	Gone bool
+	// Taken: the store gave the item no new SKU, nor changed anything else of it, because another item has that SKU.
+	// Holder is that object, 0 if the store does not say.
+	Taken  bool
+	Holder int64
 }
 
 // Driver speaks to one store. Errors are [*Fault].
@@ -221,9 +229,13 @@ type Tx interface {
 	PutPool(stock.Pool) error
 	// PoolOf finds a pool by any of its keys; 0 if there is none.
 	PoolOf(key stock.Key) (int64, error)
-	// Alias adds a key to a pool, Rekey takes one from the pool that has it; Keys lists a pool's.
+	// PoolOfGID finds a pool by its GID; 0 if there is none.
+	PoolOfGID(gid string) (int64, error)
+	// Alias adds a key to a pool, Rekey takes one from the pool that has it, Release from whichever has it, so that it
+	// is nobody's; Keys lists a pool's.
 	Alias(key stock.Key, pool int64) error
 	Rekey(key stock.Key, pool int64) error
+	Release(key stock.Key) error
 	Keys(pool int64) ([]stock.Key, error)
 
 	// Placement finds a placement by pool, PlacementAt by the object it is bound to ([stock.Ref.Object]).
@@ -237,11 +249,12 @@ type Tx interface {
 
 	// Due are placements that may be pushed, the urgent before all others, longest waiting first. Unlike are those that differ in a field beside
 	// the quantity, by pool, but for stopped pools. Restless are those that need a clean
-	// sample, Pending those with an attempt that may still land.
+	// sample, Pending those with an attempt that may still land, Misnamed those to be given another SKU.
 	Due(store string, limit int) ([]stock.Placement, error)
 	Unlike(store string, limit int) ([]stock.Placement, error)
 	Restless(store string, after int64, limit int) ([]stock.Placement, error)
 	Pending(store string, after int64, limit int) ([]stock.Placement, error)
+	Misnamed(store string, after int64, limit int) ([]stock.Placement, error)
 	// Stores names every store that has placements.
 	Stores() ([]string, error)
 	Stats(store string) (Stats, error)

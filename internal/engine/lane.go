@@ -205,6 +205,9 @@ func (l *lane) step(ctx context.Context, st Store) (time.Time, error) {
 		}
 		return time.Time{}, err
 	}
+	if renamed, err := l.renameItems(ctx, st); renamed || err != nil {
+		return time.Time{}, err
+	}
 	pushed, held, err := l.push(ctx, st)
 	if pushed || err != nil {
 		return time.Time{}, err

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ type effects struct {
 	wake    map[string]bool
 	samples map[int64]*stock.Sample // nil: forget what was kept
 	seen    []int64                 // the pools of the items read
+	recheck map[int64]stock.Ref     // by pool, what is to be read again
 	foreign string
 	changed bool
 	ignored bool
@@ -27,7 +29,7 @@ type effects struct {
 }
 
 func newEffects() *effects {
-	return &effects{wake: map[string]bool{}, samples: map[int64]*stock.Sample{}}
+	return &effects{wake: map[string]bool{}, samples: map[int64]*stock.Sample{}, recheck: map[int64]stock.Ref{}}
 }
 
 // observe takes in a page of readings in one ledger transaction.
@@ -51,15 +53,27 @@ func (t *turn) page(page Page) error {
 			return err
 		}
 	}
+	if err := t.moves(); err != nil {
+		return err
+	}
 	for _, ref := range page.Gone {
 		if err := t.gone(ref); err != nil {
 			return err
 		}
 	}
-	return nil
+	// Names that are given up in this page are free now.
+	waiting := t.waiting
+	t.waiting, t.settled = nil, true
+	for _, item := range waiting {
+		if err := t.item(item, page.Window); err != nil {
+			return err
+		}
+	}
+	return t.moves()
 }
 
 func (l *lane) apply(out *effects) {
+	maps.Copy(l.recheck, out.recheck)
 	if l.catalogue.active {
 		for _, pool := range out.seen {
 			l.catalogue.seen.add(pool)
@@ -109,6 +123,11 @@ type turn struct {
 	// skew is how far the store's clock is ahead of ours.
 	skew time.Duration
 	out  *effects
+	// moved are pools whose items the master calls otherwise now. waiting are items whose SKU is another's until that
+	// is settled.
+	moved   []int64
+	waiting []Item
+	settled bool
 }
 
 func (l *lane) turn(tx Tx, st Store, out *effects) *turn {
@@ -154,9 +173,15 @@ func (t *turn) item(item Item, w stock.Window) error {
 		entries = append(entries, stock.Entry{Kind: k, Store: p.Store, Pool: p.Pool, SKU: p.SKU, Units: units, Quantity: item.Quantity, Evidence: why, Conflict: conflict})
 		t.out.samples[p.Pool] = nil
 	}
-	wrong, err := t.carries(p, item)
+	gid, renamed := pool.GID, pool.Renamed
+	wrong, err := t.carries(&pool, &p, item)
 	if err != nil {
 		return err
+	}
+	if wrong == "" {
+		if err := t.identify(&pool, item); err != nil {
+			return err
+		}
 	}
 	switch {
 	case wrong != "":
@@ -174,7 +199,7 @@ func (t *turn) item(item Item, w stock.Window) error {
 		entries = append(entries, t.fields(&pool, &p, item, readAt)...)
 	}
 	p.ReadAt = t.now
-	if bound && len(entries) == 0 && t.known(pool, before, p) {
+	if bound && len(entries) == 0 && pool.GID == gid && pool.Renamed == renamed && t.known(pool, before, p) {
 		return nil
 	}
 	return t.save(pool, p, entries)
@@ -268,11 +293,14 @@ func (t *turn) recoveredAt() (time.Time, error) {
 const valueRecovering = "recovering"
 
 // carries tells whether the item still sells what it is bound to; an empty text means it does.
-func (t *turn) carries(p stock.Placement, item Item) (stock.Kind, error) {
+func (t *turn) carries(of *stock.Pool, p *stock.Placement, item Item) (stock.Kind, error) {
 	if t.st.Source != nil {
 		return "", nil // stillSells has seen to it
 	}
 	found := false
+	if t.st.Policy.Master && len(item.SKUs) > 1 {
+		of.Renamed = false // what shares one stock has no name of its own
+	}
 	for _, sku := range item.SKUs {
 		key := stock.KeyOf(sku)
 		if key == "" {
@@ -285,6 +313,9 @@ func (t *turn) carries(p stock.Placement, item Item) (stock.Kind, error) {
 		switch {
 		case pool == p.Pool:
 			found = true
+			if len(item.SKUs) == 1 {
+				p.SKU = sku
+			}
 		case pool != 0 && item.Managed == Shared:
 			if ok, err := t.absorb(pool, p.Pool); !ok {
 				return stock.Structure, err
@@ -295,10 +326,13 @@ func (t *turn) carries(p stock.Placement, item Item) (stock.Kind, error) {
 			}
 		}
 	}
-	if !found {
-		return stock.Renamed, nil
+	if found {
+		return "", nil
 	}
-	return "", nil
+	if ok, err := t.named(*of, p, item); ok || err != nil {
+		return "", err
+	}
+	return stock.Renamed, nil
 }
 
 // bind finds the pool for an item that is not bound yet. A binding is sticky: a second item with the SKU
@@ -339,7 +373,14 @@ func (t *turn) bind(item Item) (stock.Placement, bool, error) {
 		id = max(id, pool)
 		keys = append(keys, key)
 	}
-	if len(keys) == 0 || (id == 0 && !t.st.Policy.Master) {
+	given, err := t.identified(item)
+	if err != nil || len(keys) == 0 {
+		return stock.Placement{}, false, err
+	}
+	if p, ok, err := t.rebind(given, id, item); ok || err != nil {
+		return p, ok, err
+	}
+	if id == 0 && !t.st.Policy.Master {
 		return stock.Placement{}, false, nil
 	}
 	if id == 0 {
@@ -380,6 +421,9 @@ func (t *turn) bind(item Item) (stock.Placement, bool, error) {
 			return p, true, t.unbind(old, "the stock moved between the variation and its parent")
 		}
 		return p, false, t.once(old, stock.Structure, item.Ref, "variations that share one stock elsewhere hold stock of their own here")
+	}
+	if t.unsettled(old, item) {
+		return p, false, nil
 	}
 	return p, false, t.once(old, stock.Duplicate, item.Ref, fmt.Sprintf("product %d carries the SKU too; the binding stays with %d", item.Ref.Object(), old.Ref.Object()))
 }
@@ -463,7 +507,7 @@ func (t *turn) save(pool stock.Pool, p stock.Placement, entries []stock.Entry) e
 	if err := t.tx.PutPlacement(p); err != nil {
 		return err
 	}
-	if was.Units == pool.Units && was.Set == pool.Set && was.Stopped == pool.Stopped && len(was.Edits) == len(pool.Edits) && was.Registers == pool.Registers {
+	if was.Units == pool.Units && was.Set == pool.Set && was.Stopped == pool.Stopped && len(was.Edits) == len(pool.Edits) && was.Registers == pool.Registers && was.GID == pool.GID && was.Renamed == pool.Renamed {
 		return nil
 	}
 	if err := t.tx.PutPool(pool); err != nil {

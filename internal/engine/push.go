@@ -47,7 +47,13 @@ func (l *lane) push(ctx context.Context, st Store) (pushed bool, until time.Time
 			if !numbered && !p.Shelf.Due() {
 				continue
 			}
-			push, a := Push{Ref: p.Ref, Fields: fields}, stock.Attempt{}
+			if pool.GID == "" {
+				pool.GID = stock.NewGID()
+				if err := tx.PutPool(pool); err != nil {
+					return err
+				}
+			}
+			push, a := Push{Ref: p.Ref, Fields: fields, GID: pool.GID}, stock.Attempt{}
 			if numbered {
 				id, err := tx.NextAttempt()
 				if err != nil {

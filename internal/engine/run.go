@@ -257,7 +257,7 @@ func (e *Engine) adoptOne(tx Tx, st Store, p stock.Placement) error {
 	if err != nil {
 		return err
 	}
-	if st.Excluded != nil && slices.ContainsFunc(keys, st.Excluded) {
+	if st.Excluded != nil && (slices.ContainsFunc(keys, st.Excluded) || st.excludes(p.SKU)) {
 		return tx.DeletePlacement(st.ID, p.Pool)
 	}
 	pool, err := tx.Pool(p.Pool)

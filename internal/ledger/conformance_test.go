@@ -98,6 +98,9 @@ func drawPlacement(t *rapid.T) stock.Placement {
 			Until: genTime.Draw(t, "until"), State: stock.Void, Answered: true, Lost: -1, Told: []int64{4, 5}}}
 		p.Absolute.Heard = []stock.Hearing{{Quantity: 7, Seconds: 1_700_000_000, At: genTime.Draw(t, "heard")}}
 	}
+	if rapid.Bool().Draw(t, "naming") {
+		p.Naming = stock.Naming{Todo: genText.Draw(t, "name"), Refused: "x", Again: genTime.Draw(t, "again")}
+	}
 	if rapid.Bool().Draw(t, "shelf") {
 		p.Shelf = stock.Shelf{Seen: stock.Values{"no", stock.None, "", stock.Yes}, Modified: genTime.Draw(t, "modified"), Joined: rapid.Bool().Draw(t, "joined"),
 			Rederived: genTime.Draw(t, "rederived"), Rederive: rapid.Bool().Draw(t, "rederive")}
@@ -198,11 +201,17 @@ func drawStep(t *rapid.T) step {
 		if rapid.Bool().Draw(t, "edits") {
 			p.Edits = []stock.EditMark{{Store: store, To: []int64{4, 6}, Blur: 2, Undid: true, At: genTime.Draw(t, "at")}}
 		}
+		if rapid.Bool().Draw(t, "identity") {
+			p.GID, p.Former, p.Renamed = rapid.SampledFrom([]string{"", "g1", "g2"}).Draw(t, "gid"), []string{text, "old"}, true
+		}
 		if rapid.Bool().Draw(t, "registers") {
 			p.Registers[stock.LowStock] = stock.Register{Value: "0", Store: store, At: genTime.Draw(t, "at"), Hour: genTime.Draw(t, "hour"), Changes: 3}
 		}
 		return func(tx engine.Tx) string { return answer(tx.PutPool(p)) }
 	case 3:
+		if rapid.IntRange(0, 4).Draw(t, "release") == 0 {
+			return func(tx engine.Tx) string { return answer(tx.Release(key)) }
+		}
 		if rapid.IntRange(0, 2).Draw(t, "rekey") == 0 {
 			return func(tx engine.Tx) string { return answer(tx.Rekey(key, pool)) }
 		}
@@ -286,6 +295,10 @@ func look(tx engine.Tx, limit int, since time.Time) (out []string) {
 		id, err := tx.PoolOf(k)
 		add("pool of", k, id, err)
 	}
+	for _, gid := range []string{"", "g1", "g2"} {
+		id, err := tx.PoolOfGID(gid)
+		add("pool of GID", gid, id, err)
+	}
 	runs, err := tx.Runs(limit)
 	add("runs", runs, err)
 	for run := range int64(4) {
@@ -306,6 +319,8 @@ func look(tx engine.Tx, limit int, since time.Time) (out []string) {
 			found("of store "+store, all != nil || err != nil, all, err)
 			restless, err := tx.Restless(store, after, limit)
 			found("restless "+store, restless != nil || err != nil, restless, err)
+			misnamed, err := tx.Misnamed(store, after, limit)
+			found("misnamed "+store, misnamed != nil || err != nil, misnamed, err)
 			pending, err := tx.Pending(store, after, limit)
 			found("pending "+store, pending != nil || err != nil, pending, err)
 		}

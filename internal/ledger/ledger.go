@@ -142,7 +142,7 @@ func at(t time.Time) time.Time { return time.UnixMicro(t.UnixMicro()).UTC() }
 // form it is kept in.
 
 func copyPool(p stock.Pool) stock.Pool {
-	p.Edits = clone(p.Edits)
+	p.Edits, p.Former = clone(p.Edits), clone(p.Former)
 	for i := range p.Edits {
 		p.Edits[i].At, p.Edits[i].To = at(p.Edits[i].At), clone(p.Edits[i].To)
 	}
@@ -161,6 +161,7 @@ func copyPlacement(p stock.Placement) stock.Placement {
 	for i := range p.Pushes {
 		p.Pushes[i].From, p.Pushes[i].To = at(p.Pushes[i].From), at(p.Pushes[i].To)
 	}
+	p.Naming.Again = at(p.Naming.Again)
 	p.Shelf.Modified, p.Shelf.Rederived = at(p.Shelf.Modified), at(p.Shelf.Rederived)
 	p.Shelf.Writes = clone(p.Shelf.Writes)
 	for i := range p.Shelf.Writes {

@@ -21,6 +21,7 @@ type Memory struct {
 	pools     map[int64]stock.Pool
 	keys      map[stock.Key]int64
 	keysOf    map[int64][]stock.Key
+	gids      map[string]int64
 	stores    map[string]*memoryStore
 	attempt   int64
 	rows      int64
@@ -42,6 +43,7 @@ type memoryStore struct {
 	pending    map[int64]bool
 	dirty      map[int64]bool
 	unlike     map[int64]bool
+	misnamed   map[int64]bool
 	values     map[string]string
 	lines      map[lineKey]stock.Line
 	products   map[int64]map[lineKey]bool
@@ -58,6 +60,7 @@ func NewMemory() *Memory {
 		pools:  map[int64]stock.Pool{},
 		keys:   map[stock.Key]int64{},
 		keysOf: map[int64][]stock.Key{},
+		gids:   map[string]int64{},
 		stores: map[string]*memoryStore{},
 		nonces: map[[16]byte]time.Time{},
 
@@ -235,6 +238,7 @@ func (m *Memory) store(name string) *memoryStore {
 			pending:    map[int64]bool{},
 			dirty:      map[int64]bool{},
 			unlike:     map[int64]bool{},
+			misnamed:   map[int64]bool{},
 			values:     map[string]string{},
 			lines:      map[lineKey]stock.Line{},
 			products:   map[int64]map[lineKey]bool{},
@@ -335,8 +339,18 @@ func (tx *memoryTx) PutPool(p stock.Pool) error {
 	if err := tx.writable(); err != nil {
 		return err
 	}
-	if _, ok := tx.m.pools[p.ID]; !ok {
+	old, ok := tx.m.pools[p.ID]
+	if !ok {
 		return poolError(p.ID)
+	}
+	if old.GID != p.GID {
+		if other := tx.m.gids[p.GID]; other != 0 {
+			return takenError("GID "+p.GID, other)
+		}
+		remove(tx, tx.m.gids, old.GID)
+		if p.GID != "" {
+			put(tx, tx.m.gids, p.GID, p.ID)
+		}
 	}
 	put(tx, tx.m.pools, p.ID, copyPool(p))
 	return nil
@@ -348,6 +362,26 @@ func (tx *memoryTx) PoolOf(key stock.Key) (int64, error) {
 		return 0, err
 	}
 	return tx.m.keys[key], nil
+}
+
+// PoolOfGID implements [engine.Tx].
+func (tx *memoryTx) PoolOfGID(gid string) (int64, error) {
+	if err := tx.readable(); err != nil {
+		return 0, err
+	}
+	return tx.m.gids[gid], nil
+}
+
+// Release implements [engine.Tx].
+func (tx *memoryTx) Release(key stock.Key) error {
+	if err := tx.writable(); err != nil {
+		return err
+	}
+	if pool, had := tx.m.keys[key]; had {
+		remove(tx, tx.m.keys, key)
+		put(tx, tx.m.keysOf, pool, slices.DeleteFunc(slices.Clone(tx.m.keysOf[pool]), func(k stock.Key) bool { return k == key }))
+	}
+	return nil
 }
 
 // Alias implements [engine.Tx].
@@ -440,6 +474,15 @@ func (tx *memoryTx) StorePlacements(store string, after int64, limit int) ([]sto
 	}
 	s := tx.m.store(store)
 	return pick(s, s.placements, after, limit), nil
+}
+
+// Misnamed implements [engine.Tx].
+func (tx *memoryTx) Misnamed(store string, after int64, limit int) ([]stock.Placement, error) {
+	if err := tx.readable(); err != nil {
+		return nil, err
+	}
+	s := tx.m.store(store)
+	return pick(s, s.misnamed, after, limit), nil
 }
 
 // Restless implements [engine.Tx].
@@ -550,6 +593,7 @@ func (tx *memoryTx) PutPlacement(p stock.Placement) error {
 	mark(tx, s.pending, p.Pool, p.Pending())
 	mark(tx, s.dirty, p.Pool, p.Todo != 0)
 	mark(tx, s.unlike, p.Pool, p.Shelf.Due())
+	mark(tx, s.misnamed, p.Pool, p.Naming.Todo != "")
 	return nil
 }
 
@@ -562,7 +606,7 @@ func (tx *memoryTx) DeletePlacement(store string, pool int64) error {
 	if old, had := s.placements[pool]; had {
 		remove(tx, s.objects, old.Ref.Object())
 		remove(tx, s.placements, pool)
-		for _, set := range []map[int64]bool{s.pushable, s.restless, s.pending, s.dirty, s.unlike} {
+		for _, set := range []map[int64]bool{s.pushable, s.restless, s.pending, s.dirty, s.unlike, s.misnamed} {
 			remove(tx, set, pool)
 		}
 	}

@@ -20,7 +20,7 @@ type Offer struct {
 }
 
 // Offers tells what is known of these SKUs for a store, all at one moment; those that no pool is for are left out. Of
-// a pool's evidence about edits nothing is told. The question has a connection of its own and waits neither for Update
+// a pool's evidence about edits and its identity nothing is told. The question has a connection of its own and waits neither for Update
 // nor for a long View: a buyer waits for the answer.
 func (s *SQLite) Offers(ctx context.Context, master, store string, keys []stock.Key) (map[stock.Key]Offer, error) {
 	if err := s.usable(ctx); err != nil {
@@ -80,7 +80,7 @@ func (m *Memory) Offers(_ context.Context, master, store string, keys []stock.Ke
 			continue
 		}
 		o := Offer{Pool: copyPool(m.pools[id])}
-		o.Pool.Edits = nil
+		o.Pool.Edits, o.Pool.GID, o.Pool.Former, o.Pool.Renamed = nil, "", nil, false
 		if p, ok := m.store(store).placements[id]; ok {
 			o.Bound, o.Enrolled, o.Blocked = true, p.Enrolled, p.Blocked
 		}

@@ -201,6 +201,15 @@ var migrations = [][]string{{
 		at       INTEGER NOT NULL,
 		PRIMARY KEY (store, order_id, item)
 	) STRICT, WITHOUT ROWID`,
+}, {
+	// The identity of what is sold, whatever its SKU, and items that are to be given another.
+	`ALTER TABLE pools ADD COLUMN gid TEXT NOT NULL DEFAULT ''`,
+	`ALTER TABLE pools ADD COLUMN former TEXT NOT NULL DEFAULT ''`,
+	`ALTER TABLE pools ADD COLUMN renamed INTEGER NOT NULL DEFAULT 0`,
+	`CREATE UNIQUE INDEX pools_gid ON pools (gid) WHERE gid <> ''`,
+	`ALTER TABLE placements ADD COLUMN naming TEXT NOT NULL DEFAULT ''`,
+	`ALTER TABLE placements ADD COLUMN misnamed INTEGER NOT NULL DEFAULT 0`,
+	`CREATE INDEX placements_misnamed ON placements (store, pool) WHERE misnamed = 1`,
 }}
 
 // rare is a part of the schema: it must not change without a migration.

@@ -64,15 +64,16 @@ func (tx *sqliteTx) Pool(id int64) (stock.Pool, error) {
 		return stock.Pool{}, err
 	}
 	p := stock.Pool{ID: id}
-	var edits, registers string
-	err := tx.s.one(`SELECT sku, units, is_set, stopped, edits, registers FROM pools WHERE id = ?`, []any{id}, &p.SKU, &p.Units, &p.Set, &p.Stopped, &edits, &registers)
+	var edits, registers, former string
+	err := tx.s.one(`SELECT sku, units, is_set, stopped, edits, registers, gid, former, renamed FROM pools WHERE id = ?`, []any{id},
+		&p.SKU, &p.Units, &p.Set, &p.Stopped, &edits, &registers, &p.GID, &former, &p.Renamed)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return stock.Pool{}, poolError(id)
 	case err != nil:
 		return stock.Pool{}, err
 	}
-	return p, errors.Join(unpack(edits, &p.Edits), unpackOne(registers, &p.Registers))
+	return p, errors.Join(unpack(edits, &p.Edits), unpackOne(registers, &p.Registers), unpack(former, &p.Former))
 }
 
 // PutPool implements [engine.Tx].
@@ -89,10 +90,18 @@ func (tx *sqliteTx) PutPool(p stock.Pool) error {
 	if err != nil {
 		return err
 	}
-	n, err := tx.s.change(`UPDATE pools SET sku = ?, units = ?, is_set = ?, stopped = ?, edits = ?, registers = ? WHERE id = ?`,
-		p.SKU, p.Units, p.Set, p.Stopped, edits, registers, p.ID)
-	if err == nil && n == 0 {
+	former, err := pack(p.Former)
+	if err != nil {
+		return err
+	}
+	n, err := tx.s.change(`UPDATE pools SET sku = ?, units = ?, is_set = ?, stopped = ?, edits = ?, registers = ?, gid = ?, former = ?, renamed = ? WHERE id = ?`,
+		p.SKU, p.Units, p.Set, p.Stopped, edits, registers, p.GID, former, p.Renamed, p.ID)
+	switch {
+	case err == nil && n == 0:
 		return poolError(p.ID)
+	case code(err) == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+		other, err := tx.PoolOfGID(p.GID)
+		return errors.Join(takenError("GID "+p.GID, other), err)
 	}
 	return err
 }
@@ -108,6 +117,27 @@ func (tx *sqliteTx) PoolOf(key stock.Key) (int64, error) {
 		return 0, nil
 	}
 	return id, err
+}
+
+// PoolOfGID implements [engine.Tx].
+func (tx *sqliteTx) PoolOfGID(gid string) (int64, error) {
+	if err := tx.readable(); err != nil || gid == "" {
+		return 0, err
+	}
+	var id int64
+	err := tx.s.one(`SELECT id FROM pools WHERE gid = ? AND gid <> ''`, []any{gid}, &id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return id, err
+}
+
+// Release implements [engine.Tx].
+func (tx *sqliteTx) Release(key stock.Key) error {
+	if err := tx.writable(); err != nil {
+		return err
+	}
+	return tx.s.exec(`DELETE FROM keys WHERE key = ?`, string(key))
 }
 
 // Alias implements [engine.Tx].
@@ -150,14 +180,15 @@ func (tx *sqliteTx) Keys(pool int64) ([]stock.Key, error) {
 }
 
 const placementColumns = `store, pool, product, variation, sku, enrolled, blocked, contained, baseline, taken, counted, quantity, shown,
-	read_at, undecided, restored, known, attempts, pushes, parted_since, unanswered_at, todo, dirty_since, shelf, absolute, target`
+	read_at, undecided, restored, known, attempts, pushes, parted_since, unanswered_at, todo, dirty_since, shelf, absolute, target, naming`
 
 func scanPlacement(from scanner) (stock.Placement, error) {
 	var p stock.Placement
 	var read, parted, unanswered, dirty int64
-	var known, attempts, pushes, shelf, absolute, target string
+	var known, attempts, pushes, shelf, absolute, target, naming string
 	err := from.Scan(&p.Store, &p.Pool, &p.Ref.Product, &p.Ref.Variation, &p.SKU, &p.Enrolled, &p.Blocked, &p.Contained, &p.Baseline, &p.Taken,
-		&p.Counted, &p.Quantity, &p.Shown, &read, &p.Undecided, &p.Restored, &known, &attempts, &pushes, &parted, &unanswered, &p.Todo, &dirty, &shelf, &absolute, &target)
+		&p.Counted, &p.Quantity, &p.Shown, &read, &p.Undecided, &p.Restored, &known, &attempts, &pushes, &parted, &unanswered, &p.Todo, &dirty, &shelf, &absolute,
+		&target, &naming)
 	if err != nil {
 		return stock.Placement{}, err
 	}
@@ -165,7 +196,7 @@ func scanPlacement(from scanner) (stock.Placement, error) {
 	if known != "" {
 		err = json.Unmarshal([]byte(known), &p.Known)
 	}
-	return p, errors.Join(err, unpack(attempts, &p.Attempts), unpack(pushes, &p.Pushes), unpackOne(shelf, &p.Shelf), unpackOne(absolute, &p.Absolute), unpackOne(target, &p.Target))
+	return p, errors.Join(err, unpack(attempts, &p.Attempts), unpack(pushes, &p.Pushes), unpackOne(shelf, &p.Shelf), unpackOne(absolute, &p.Absolute), unpackOne(target, &p.Target), unpackOne(naming, &p.Naming))
 }
 
 func (tx *sqliteTx) placement(where string, args ...any) (stock.Placement, bool, error) {
@@ -225,6 +256,11 @@ func (tx *sqliteTx) Unlike(store string, limit int) ([]stock.Placement, error) {
 		AND EXISTS (SELECT 1 FROM pools WHERE id = placements.pool AND stopped = '') ORDER BY pool LIMIT ?`, store, all(limit))
 }
 
+// Misnamed implements [engine.Tx].
+func (tx *sqliteTx) Misnamed(store string, after int64, limit int) ([]stock.Placement, error) {
+	return tx.placements(`store = ? AND misnamed = 1 AND pool > ? ORDER BY pool LIMIT ?`, store, after, all(limit))
+}
+
 // Restless implements [engine.Tx].
 func (tx *sqliteTx) Restless(store string, after int64, limit int) ([]stock.Placement, error) {
 	return tx.placements(`store = ? AND restless = 1 AND pool > ? ORDER BY pool LIMIT ?`, store, after, all(limit))
@@ -269,18 +305,22 @@ func (tx *sqliteTx) PutPlacement(p stock.Placement) error {
 	if err != nil {
 		return err
 	}
-	err = tx.s.exec(`INSERT INTO placements (`+placementColumns+`, object, pushable, restless, pending, unlike)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	naming, err := packOne(p.Naming)
+	if err != nil {
+		return err
+	}
+	err = tx.s.exec(`INSERT INTO placements (`+placementColumns+`, object, pushable, restless, pending, unlike, misnamed)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (store, pool) DO UPDATE SET product = excluded.product, variation = excluded.variation, sku = excluded.sku,
 			enrolled = excluded.enrolled, blocked = excluded.blocked, contained = excluded.contained, baseline = excluded.baseline,
 			taken = excluded.taken, counted = excluded.counted, quantity = excluded.quantity, shown = excluded.shown,
 			read_at = excluded.read_at, undecided = excluded.undecided, restored = excluded.restored, known = excluded.known,
 			attempts = excluded.attempts, pushes = excluded.pushes, parted_since = excluded.parted_since, unanswered_at = excluded.unanswered_at, todo = excluded.todo,
-			dirty_since = excluded.dirty_since, shelf = excluded.shelf, absolute = excluded.absolute, target = excluded.target, unlike = excluded.unlike, object = excluded.object, pushable = excluded.pushable,
+			dirty_since = excluded.dirty_since, shelf = excluded.shelf, absolute = excluded.absolute, target = excluded.target, naming = excluded.naming, misnamed = excluded.misnamed, unlike = excluded.unlike, object = excluded.object, pushable = excluded.pushable,
 			restless = excluded.restless, pending = excluded.pending`,
 		p.Store, p.Pool, p.Ref.Product, p.Ref.Variation, p.SKU, p.Enrolled, p.Blocked, p.Contained, p.Baseline, p.Taken, p.Counted, p.Quantity,
 		p.Shown, p.ReadAt.UnixMicro(), p.Undecided, p.Restored, known, attempts, pushes, p.PartedSince.UnixMicro(), p.UnansweredAt.UnixMicro(), p.Todo,
-		p.DirtySince.UnixMicro(), shelf, absolute, target, p.Ref.Object(), pushable(p), p.Restless(), p.Pending(), p.Shelf.Due())
+		p.DirtySince.UnixMicro(), shelf, absolute, target, naming, p.Ref.Object(), pushable(p), p.Restless(), p.Pending(), p.Shelf.Due(), p.Naming.Todo != "")
 	switch code(err) {
 	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
 		return poolError(p.Pool)

@@ -146,6 +146,8 @@ type Placement struct {
 	DirtySince time.Time
 	// Shelf is what is known of the fields beside the quantity.
 	Shelf Shelf
+	// Naming is what is known of its SKU.
+	Naming Naming
 	// Absolute is used where the store can only be written whole numbers.
 	Absolute Absolute
 	// Target is the number a source gives it.
@@ -182,8 +184,14 @@ func (p *Placement) Urgent() bool { return p.Todo != 0 && p.Contained+p.Counted+
 // Pool is the stock of one SKU, or of several that share one quantity.
 type Pool struct {
 	ID int64
-	// SKU is the spelling the master used first; for people.
+	// SKU is as the master spells it.
 	SKU string
+	// GID is the id by which other agents and plugins know the item whatever its SKU; empty until the master was read.
+	GID string
+	// Former are the names it had before the master renamed it, the newest last. Renamed: it was renamed at all, so
+	// that its items in other stores follow.
+	Former  []string
+	Renamed bool
 	// Units is L. It may be negative: oversold units are kept and shown, never clamped away.
 	Units int64
 	// Set: the master's first clean sample (or a person) gave Units; nothing is pushed before.
@@ -261,6 +269,7 @@ func Plan(pool Pool, p *Placement, pol Policy, now time.Time) {
 		return
 	}
 	p.planFields(pool, pol, now)
+	p.planName(pool, pol)
 }
 
 // Kind names what happened to a SKU, in the history and in conflict rows.
@@ -283,7 +292,8 @@ const (
 	TakenOver    Kind = "TakenOver" // a store that another ledger claimed was taken over
 	Feed         Kind = "Feed"      // conflict: several shops are written by a feed; the SKU is stopped
 	Duplicate    Kind = "Duplicate" // conflict: two items of a store carry the SKU; the binding stays
-	Renamed      Kind = "Renamed"   // conflict: the bound item's SKU changed
+	Renamed      Kind = "Renamed"   // the item has another SKU; a conflict where it cannot follow, or nobody knows why
+	Copied       Kind = "Copied"    // conflict: an item carries the identity of another, as a copied product does
 	Structure    Kind = "Structure" // conflict: stock is shared by variations in one store and not in another
 	Unmanaged    Kind = "Unmanaged" // the item stopped managing its stock
 	Fraction     Kind = "Fraction"  // conflict: the quantity is not a whole number

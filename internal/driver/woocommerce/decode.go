@@ -118,7 +118,7 @@ func (m *metas) UnmarshalJSON(b []byte) error {
 			Key   text `json:"key"`
 			Value text `json:"value"`
 		}
-		if json.Unmarshal(r, &e) != nil || e.Value == "" || !strings.HasPrefix(string(e.Key), markerKey) && e.Key != reducedStockKey {
+		if json.Unmarshal(r, &e) != nil || e.Value == "" || !strings.HasPrefix(string(e.Key), markerKey) && e.Key != reducedStockKey && e.Key != gidKey {
 			continue
 		}
 		if *m == nil {
@@ -184,6 +184,10 @@ func (p product) sku() string {
 // item is the product or variation by itself, as the object ref.
 func (p product) item(ref stock.Ref) engine.Item {
 	it := engine.Item{Ref: ref, Modified: p.Modified.Time, Markers: p.markers()}
+	if ids := p.Meta[gidKey]; len(ids) > 0 {
+		// Where it stands twice, WordPress shows the first.
+		it.GID = ids[0]
+	}
 	if sku := p.sku(); sku != "" {
 		it.SKUs = []string{sku}
 	}

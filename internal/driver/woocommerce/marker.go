@@ -12,6 +12,9 @@ import (
 // markerKey and a slot number are the private meta fields a push leaves beside the quantity.
 const markerKey = "_stocksync_"
 
+// gidKey is the meta field in which the Kitgenix plugin keeps an item's id.
+const gidKey = "_kitgenix_stock_sync_for_woocommerce_gid"
+
 // markerVersion begins every marker, so that a later form can be told from this one.
 const markerVersion = "v1"
 

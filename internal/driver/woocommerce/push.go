@@ -15,8 +15,8 @@ import (
 	"stocksync.dev/stocksync/internal/stock"
 )
 
-// update is all that is ever written to a product or variation: a relative quantity with its marker, and the
-// fields beside it. With nothing but the id WooCommerce derives the status again.
+// update is all that is ever written to a product or variation: a relative quantity with its marker, the fields beside
+// it, the Kitgenix plugin's id, and the SKU of an item that the master renamed. With nothing but the id WooCommerce derives the status again.
 type update struct {
 	ID    int64       `json:"id"`
 	Delta *int64      `json:"inventory_delta,omitempty"`
@@ -27,17 +27,22 @@ type update struct {
 	Backorders string `json:"backorders,omitempty"`
 	// Low is a number or null, which is the shop-wide amount.
 	Low json.RawMessage `json:"low_stock_amount,omitempty"`
+
+	SKU string `json:"sku,omitempty"`
 }
 
 // updateOf is a push in WooCommerce's terms.
 func updateOf(p engine.Push) update {
-	u := update{ID: p.Ref.Object(), Status: p.Fields[stock.Status], Backorders: p.Fields[stock.Backorders]}
+	u := update{ID: p.Ref.Object(), Status: p.Fields[stock.Status], Backorders: p.Fields[stock.Backorders], SKU: p.Name}
 	if p.Marker.Attempt != 0 {
 		u.Meta = []metaWrite{{slotKey(p.Slot), formatMarker(p.Marker)}}
 		if p.Units != 0 || p.Fields[stock.Management] != "" {
 			// A marker alone must not touch the quantity: what is sold at the same moment would be overwritten.
 			u.Delta = &p.Units
 		}
+	}
+	if p.GID != "" {
+		u.Meta = append(u.Meta, metaWrite{gidKey, p.GID})
 	}
 	if v := p.Fields[stock.Management]; v != "" {
 		manage := v == stock.Yes
@@ -65,8 +70,21 @@ type batch struct {
 type updated struct {
 	product
 	Error *struct {
-		Code text `json:"code"`
+		Code text   `json:"code"`
+		Data holder `json:"data"`
 	} `json:"error"`
+}
+
+// holder is the item that has the SKU asked for, 0 if the error names none.
+type holder int64
+
+func (h *holder) UnmarshalJSON(b []byte) error {
+	var data struct {
+		ID whole `json:"resource_id"`
+	}
+	_ = json.Unmarshal(b, &data) // other errors have data of other shapes
+	*h = holder(data.ID.n)
+	return nil
 }
 
 type batchAnswer struct {
@@ -151,6 +169,10 @@ func (c *Client) push(ctx context.Context, parent int64, pushes []engine.Push, p
 		// The same item twice is answered twice, in the order asked.
 		rows[at].ID = whole{}
 		if u.Error != nil {
+			if code := safeCode(u.Error.Code); pushes[i].Name != "" && skuTaken(code) {
+				results[i].Taken, results[i].Holder = true, int64(u.Error.Data)
+				continue
+			}
 			results[i].Gone, results[i].Err = itemFault(safeCode(u.Error.Code))
 			continue
 		}
@@ -234,6 +256,12 @@ func forgotten(a answer) error {
 
 func missing() *engine.Fault {
 	return &engine.Fault{Reason: v1alpha1.ReasonUnexpectedContent, Message: "the shop does not have the item any more", Unsent: true}
+}
+
+// skuTaken tells the codes with which WooCommerce refuses, before it begins to save, a SKU that another item has: one
+// in the catalogue or one in the trash.
+func skuTaken(code string) bool {
+	return code == "product_invalid_sku" || code == "woocommerce_rest_product_not_created"
 }
 
 // itemFault sorts the error of one item in a batch. It is Unsent only where WooCommerce refuses before it
