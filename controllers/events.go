@@ -16,6 +16,7 @@ import (
 const (
 	eventBreakerTripped  = "CircuitBreakerTripped"
 	eventBreakerReleased = "CircuitBreakerReleased"
+	eventVolumeHasRoom   = "VolumeHasRoom"
 )
 
 // notice is an Event to be.
@@ -82,6 +83,18 @@ func breakerNotices(before, after *v1alpha1.BreakerStatus) []notice {
 	default:
 		return nil
 	}
+}
+
+// volumeNotices tells that the ledger's volume is nearly full, and that it has room again.
+func volumeNotices(before, after []metav1.Condition) []notice {
+	was, is := meta.FindStatusCondition(before, v1alpha1.ConditionVolumeNearlyFull), meta.FindStatusCondition(after, v1alpha1.ConditionVolumeNearlyFull)
+	switch {
+	case was == nil && is != nil:
+		return []notice{{corev1.EventTypeWarning, v1alpha1.ConditionVolumeNearlyFull, "Store", is.Message}}
+	case was != nil && is == nil:
+		return []notice{{corev1.EventTypeNormal, eventVolumeHasRoom, "Store", "the volume that holds the ledger has room again"}}
+	}
+	return nil
 }
 
 // raise sends the notices as Events about the object.

@@ -86,7 +86,7 @@ var conditionOrder = []string{
 	v1alpha1.ConditionReady, v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled, v1alpha1.ConditionPaused,
 	v1alpha1.ConditionAccepted, v1alpha1.ConditionSecretsAvailable, v1alpha1.ConditionAgentAvailable,
 	v1alpha1.ConditionConnected, v1alpha1.ConditionHintsAvailable, v1alpha1.ConditionInSync, v1alpha1.ConditionCheckoutValidated,
-	v1alpha1.ConditionCircuitBreakerTripped, v1alpha1.ConditionReconcileSucceeded, v1alpha1.ConditionAuditPassed,
+	v1alpha1.ConditionCircuitBreakerTripped, v1alpha1.ConditionVolumeNearlyFull, v1alpha1.ConditionReconcileSucceeded, v1alpha1.ConditionAuditPassed,
 }
 
 // short keeps a message within what the API server takes, and readable.

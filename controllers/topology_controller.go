@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -445,8 +446,8 @@ func (r *topologyReconciler) writeStatus(ctx context.Context, s *scope) (time.Du
 	after := topologyStatus(*before.DeepCopy(), s.in)
 	written, wait, err := r.status.write(ctx, s.topology, v1alpha1.KindStockSyncTopology, &after, compareTopologyStatus(before, after), before.LastHeartbeatTime)
 	if written {
-		raise(r.events, s.topology, append(breakerNotices(before.CircuitBreaker, after.CircuitBreaker),
-			conditionNotices(before.Conditions, after.Conditions)...))
+		raise(r.events, s.topology, slices.Concat(breakerNotices(before.CircuitBreaker, after.CircuitBreaker),
+			volumeNotices(before.Conditions, after.Conditions), conditionNotices(before.Conditions, after.Conditions)))
 	}
 	return wait, client.IgnoreNotFound(err)
 }

@@ -47,6 +47,7 @@ func topologyStatus(before v1alpha1.StockSyncTopologyStatus, in topologyInput) v
 		takeReport(&after, in.agent.report, in.agent.heardAt)
 	}
 	f := findings{v1alpha1.ConditionSecretsAvailable: in.secrets}
+	f.volumeFinding(in.topology.Name, after.VolumeFreePercent, before.Conditions)
 	f.toolFindings(&after, before.Conditions, in)
 	f[v1alpha1.ConditionAccepted] = acceptedFinding(master, in.secrets)
 	switch {
@@ -140,6 +141,7 @@ func takeReport(after *v1alpha1.StockSyncTopologyStatus, report *agentapi.Status
 	after.LastHeartbeatTime = laterTime(after.LastHeartbeatTime, &heardAt)
 	after.AgentVersion, after.LedgerID = report.AgentVersion, report.LedgerID
 	after.Pools, after.Conflicts, after.StoppedSKUs = count(report.Pools), count(report.Conflicts), count(report.StoppedSKUs)
+	after.VolumeFreePercent = freePercent(after.VolumeFreePercent, report.Volume)
 	after.OversoldPools, after.OversoldUnits = count(report.OversoldPools), count(report.OversoldUnits)
 	backlog := 0
 	for _, store := range report.Stores {

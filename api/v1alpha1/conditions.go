@@ -1,6 +1,6 @@
 package v1alpha1
 
-// Condition types. Reconciling, Stalled, Paused and CircuitBreakerTripped are present only while True.
+// Condition types. Reconciling, Stalled, Paused, CircuitBreakerTripped and VolumeNearlyFull are present only while True.
 const (
 	// ConditionReady sums up the others: the store is accepted, reachable and kept the same (in Observe: would be).
 	// On a topology it speaks of the agent and the master.
@@ -27,6 +27,8 @@ const (
 	// ConditionCircuitBreakerTripped is True while a change is held back until a person approves it; it is
 	// present only then.
 	ConditionCircuitBreakerTripped = "CircuitBreakerTripped"
+	// ConditionVolumeNearlyFull is True while the ledger's volume has little room left; it is on the topology.
+	ConditionVolumeNearlyFull = "VolumeNearlyFull"
 	// ConditionReconciling is True while the operator waits for something it asked for.
 	ConditionReconciling = "Reconciling"
 	// ConditionStalled is True while only the user can help.
@@ -215,6 +217,12 @@ const (
 	ReasonJobFailed = "JobFailed"
 	// ReasonInvalidSchedule: the schedule or its time zone cannot be used, or it never comes due.
 	ReasonInvalidSchedule = "InvalidSchedule"
+)
+
+// Reasons of VolumeNearlyFull.
+const (
+	// ReasonLittleSpace: a full volume would stop the writing to all stores.
+	ReasonLittleSpace = "LittleSpace"
 )
 
 // Reasons of CircuitBreakerTripped.

@@ -284,8 +284,8 @@ type Ingress struct {
 type StockSyncTopologyStatus struct {
 	// conditions of the topology: Ready, Accepted, SecretsAvailable,
 	// AgentAvailable, Connected, HintsAvailable and InSync; ReconcileSucceeded and
-	// AuditPassed once there is a schedule or a run; Reconciling, Stalled, Paused
-	// and CircuitBreakerTripped while true. Connected and HintsAvailable speak of
+	// AuditPassed once there is a schedule or a run; Reconciling, Stalled, Paused,
+	// CircuitBreakerTripped and VolumeNearlyFull while true. Connected and HintsAvailable speak of
 	// the master.
 	// +optional
 	// +listType=map
@@ -333,6 +333,9 @@ type StockSyncTopologyStatus struct {
 	// conflicts is the number of open conflicts.
 	// +optional
 	Conflicts *int32 `json:"conflicts,omitempty"`
+	// volumeFreePercent is how much of the volume that holds the ledger is free, in percent.
+	// +optional
+	VolumeFreePercent *int32 `json:"volumeFreePercent,omitempty"`
 	// lastReconcile is the newest reconcile, running or ended.
 	// +optional
 	LastReconcile *RunStatus `json:"lastReconcile,omitempty"`

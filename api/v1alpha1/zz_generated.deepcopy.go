@@ -1010,6 +1010,11 @@ func (in *StockSyncTopologyStatus) DeepCopyInto(out *StockSyncTopologyStatus) {
 		*out = new(int32)
 		**out = **in
 	}
+	if in.VolumeFreePercent != nil {
+		in, out := &in.VolumeFreePercent, &out.VolumeFreePercent
+		*out = new(int32)
+		**out = **in
+	}
 	if in.LastReconcile != nil {
 		in, out := &in.LastReconcile, &out.LastReconcile
 		*out = new(RunStatus)

@@ -60,6 +60,8 @@ type Options struct {
 
 	// Listening is told the addresses that were bound, by name: public, private, metrics. It may be nil.
 	Listening func(map[string]net.Addr)
+	// Space measures the file system of a directory; nil: [ledger.Space].
+	Space func(dir string) (capacity, free int64, err error)
 	// Changes tells that the configuration may have changed; nil: the files are watched.
 	Changes <-chan struct{}
 }
@@ -150,6 +152,9 @@ func New(ctx context.Context, o Options, l Ledger, clock engine.Clock) (*Agent, 
 	id, err := l.ID(ctx, given)
 	if err != nil {
 		return nil, err
+	}
+	if o.Space == nil {
+		o.Space = ledger.Space
 	}
 	a := &Agent{o: o, log: o.Log, clock: clock, ledgerID: id, started: clock.Now(),
 		shops: map[string]*running{}, sinces: sinces{}, looking: clock.NewSignal(), heeding: clock.NewSignal()}
@@ -552,6 +557,9 @@ func (a *Agent) Status(ctx context.Context) (agentapi.Status, error) {
 		StartedAt: a.started.UTC(), Now: now.UTC(),
 		Pools: totals.Pools, OversoldPools: totals.Oversold, OversoldUnits: int(totals.OversoldUnits),
 		StoppedSKUs: totals.Stopped, Conflicts: totals.Conflicts,
+	}
+	if capacity, free, err := a.o.Space(a.o.DataDir); err == nil {
+		s.Volume = &agentapi.VolumeStatus{CapacityBytes: capacity, FreeBytes: free}
 	}
 	if err := a.addRuns(ctx, &s); err != nil {
 		return agentapi.Status{}, err

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -309,5 +310,23 @@ func TestPreview(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The agent says how much room its ledger has, and nothing where that cannot be measured.
+func TestStatusTellsOfTheVolume(t *testing.T) {
+	t.Parallel()
+	ask := func(space func(string) (int64, int64, error)) *agentapi.VolumeStatus {
+		b := startAgent(t, benchOptions{clock: newFastClock(), space: space}, masterDoc("hq", "https://hq.example.com", ""))
+		return b.status().Volume
+	}
+	if v := ask(func(string) (int64, int64, error) { return 1000, 55, nil }); v == nil || v.FreePercent() != 5 {
+		t.Errorf("%+v, want 5 %% free", v)
+	}
+	if v := ask(func(string) (int64, int64, error) { return 0, 0, errors.New("no") }); v != nil {
+		t.Errorf("%+v of a volume that cannot be measured", v)
+	}
+	if v := ask(nil); v == nil || v.CapacityBytes < 1 || v.FreeBytes > v.CapacityBytes {
+		t.Errorf("%+v of the file system of this test", v)
 	}
 }

@@ -114,7 +114,30 @@ type Status struct {
 	Breaker *Breaker `json:"breaker,omitempty"`
 	// Source is set where the master is a source of stock and no shop.
 	Source *SourceStatus `json:"source,omitempty"`
+	// Volume is the file system that holds the ledger; nil where it cannot be measured.
+	Volume *VolumeStatus `json:"volume,omitempty"`
 }
+
+// VolumeStatus is how much room a file system has for the agent.
+type VolumeStatus struct {
+	CapacityBytes int64 `json:"capacityBytes"`
+	FreeBytes     int64 `json:"freeBytes"`
+}
+
+// FreePercent is how much of it is free, in whole percent rounded down.
+func (v VolumeStatus) FreePercent() int {
+	if v.CapacityBytes <= 0 || v.FreeBytes <= 0 {
+		return 0
+	}
+	return int(min(float64(v.FreeBytes)/float64(v.CapacityBytes), 1) * 100)
+}
+
+// A volume is nearly full from NearlyFullPercent free on, until RoomAgainPercent are: a number that goes up and down
+// a little does not raise the alarm each time.
+const (
+	NearlyFullPercent = 10
+	RoomAgainPercent  = 15
+)
 
 // SourceStatus is what the agent knows of a source of stock, such as Katana.
 type SourceStatus struct {

@@ -256,7 +256,8 @@ func worthTelling(c metav1.Condition) bool {
 	switch c.Type {
 	case v1alpha1.ConditionReady:
 		return false
-	case v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled, v1alpha1.ConditionPaused, v1alpha1.ConditionCircuitBreakerTripped:
+	case v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled, v1alpha1.ConditionPaused, v1alpha1.ConditionCircuitBreakerTripped,
+		v1alpha1.ConditionVolumeNearlyFull:
 		return c.Status == metav1.ConditionTrue
 	case v1alpha1.ConditionHintsAvailable:
 		return c.Status == metav1.ConditionFalse && c.Reason != v1alpha1.ReasonPollingOnly

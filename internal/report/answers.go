@@ -17,6 +17,9 @@ func (p Printer) Status(s agentapi.Status) error {
 	out := NewPage(p.Out)
 	out.Line("Agent %s, configuration %s, ledger %s, up %s", s.AgentVersion, s.ConfigRevision, s.LedgerID, Age(s.Now.Sub(s.StartedAt)))
 	out.Line("%d pools, %d oversold (%d units), %d SKUs stopped, %d conflicts", s.Pools, s.OversoldPools, s.OversoldUnits, s.StoppedSKUs, s.Conflicts)
+	if v := s.Volume; v != nil && v.FreePercent() < agentapi.NearlyFullPercent {
+		out.Line("The ledger's volume is nearly full: %d %% are free", v.FreePercent())
+	}
 	if s.ConfigError != "" {
 		out.Line("Configuration not in use: %s", s.ConfigError)
 	}

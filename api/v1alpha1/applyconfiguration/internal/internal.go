@@ -811,6 +811,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: stoppedSKUs
       type:
         scalar: numeric
+    - name: volumeFreePercent
+      type:
+        scalar: numeric
 - name: dev.stocksync.stocksync.api.v1alpha1.Storage
   map:
     fields:

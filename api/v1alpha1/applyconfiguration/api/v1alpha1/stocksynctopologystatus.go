@@ -14,8 +14,8 @@ import (
 type StockSyncTopologyStatusApplyConfiguration struct {
 	// conditions of the topology: Ready, Accepted, SecretsAvailable,
 	// AgentAvailable, Connected, HintsAvailable and InSync; ReconcileSucceeded and
-	// AuditPassed once there is a schedule or a run; Reconciling, Stalled, Paused
-	// and CircuitBreakerTripped while true. Connected and HintsAvailable speak of
+	// AuditPassed once there is a schedule or a run; Reconciling, Stalled, Paused,
+	// CircuitBreakerTripped and VolumeNearlyFull while true. Connected and HintsAvailable speak of
 	// the master.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation of the spec this status speaks of.
@@ -47,6 +47,8 @@ type StockSyncTopologyStatusApplyConfiguration struct {
 	StoppedSKUs *int32 `json:"stoppedSKUs,omitempty"`
 	// conflicts is the number of open conflicts.
 	Conflicts *int32 `json:"conflicts,omitempty"`
+	// volumeFreePercent is how much of the volume that holds the ledger is free, in percent.
+	VolumeFreePercent *int32 `json:"volumeFreePercent,omitempty"`
 	// lastReconcile is the newest reconcile, running or ended.
 	LastReconcile *RunStatusApplyConfiguration `json:"lastReconcile,omitempty"`
 	// lastAudit is the newest audit, running or ended.
@@ -180,6 +182,14 @@ func (b *StockSyncTopologyStatusApplyConfiguration) WithStoppedSKUs(value int32)
 // If called multiple times, the Conflicts field is set to the value of the last call.
 func (b *StockSyncTopologyStatusApplyConfiguration) WithConflicts(value int32) *StockSyncTopologyStatusApplyConfiguration {
 	b.Conflicts = &value
+	return b
+}
+
+// WithVolumeFreePercent sets the VolumeFreePercent field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the VolumeFreePercent field is set to the value of the last call.
+func (b *StockSyncTopologyStatusApplyConfiguration) WithVolumeFreePercent(value int32) *StockSyncTopologyStatusApplyConfiguration {
+	b.VolumeFreePercent = &value
 	return b
 }
 
