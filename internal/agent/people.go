@@ -306,6 +306,18 @@ func (a *Agent) ping(ctx context.Context, store string) []agentapi.Ping {
 	return out
 }
 
+// pluginCheck sums up the checks of a plugin beside a REST API: the one that failed, if any.
+func pluginCheck(checks []agentapi.PingCheck) agentapi.PingCheck {
+	out := agentapi.PingCheck{Name: agentapi.CheckPlugin, OK: true}
+	for _, c := range checks {
+		out.Milliseconds += c.Milliseconds
+		if !c.OK {
+			out.OK, out.Reason, out.Message = false, c.Reason, c.Message
+		}
+	}
+	return out
+}
+
 // pingWithin bounds the test of one store.
 const pingWithin = 45 * time.Second
 
@@ -317,6 +329,9 @@ func (r *running) probe(ctx context.Context) []agentapi.PingCheck {
 		return []agentapi.PingCheck{{Name: "Mode", Reason: v1alpha1.ReasonOff, Message: offMessage + "; set it to Observe to test the connection"}}
 	}
 	checks := r.shop.Probe(ctx)
+	if r.link != nil && !r.store.Settings.pluginAlone() {
+		checks = append(checks, pluginCheck(r.link.client.Probe(ctx)))
+	}
 	for i, c := range checks {
 		if !c.OK {
 			checks[i].Message = view{store: r.store}.advise(&engine.Fault{Reason: c.Reason, Message: c.Message})

@@ -103,6 +103,11 @@ func (v view) addPlugin(out *agentapi.StoreStatus, since func(store, condition s
 	if !known.Ponged.IsZero() {
 		out.Plugin.ClockSkewSeconds = new(int(known.Skew.Round(skewStep*time.Second) / time.Second))
 	}
+	for _, secret := range v.store.Settings.Kitgenix.Secrets {
+		if secret.Until.After(v.now) && (out.Plugin.PreviousSecretUntil == nil || secret.Until.After(*out.Plugin.PreviousSecretUntil)) {
+			out.Plugin.PreviousSecretUntil = timeOf(secret.Until)
+		}
+	}
 	out.LastInboundTime = timeOf(later(v.state.LastInbound, later(v.state.LastHint, known.Inbound)))
 	if out.WooCommerceVersion == "" {
 		out.WooCommerceVersion = known.Pulse.WooCommerce

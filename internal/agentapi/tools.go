@@ -291,6 +291,8 @@ const (
 	// CheckWrite tests the permission to write, and writes nothing.
 	CheckWrite = "Write"
 	CheckClock = "Clock"
+	// CheckPlugin tests the Kitgenix plugin of a store that has it beside its REST API.
+	CheckPlugin = "Plugin"
 	// CheckRole tests the part a plugin store says it has.
 	CheckRole = "Role"
 )

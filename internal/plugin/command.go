@@ -66,7 +66,7 @@ Looking takes the role TOPOLOGY-tools-read of the topology's namespace, changing
 	root.CompletionOptions.HiddenDefaultCmd = true
 	t.globalFlags(root)
 	root.AddGroup(&cobra.Group{ID: "look", Title: "Look:"}, &cobra.Group{ID: "act", Title: "Act:"})
-	root.AddCommand(in("look", t.status(), t.ping(), t.audit(), t.history(), t.events(), t.runs())...)
+	root.AddCommand(in("look", t.status(), t.ping(), t.pair(), t.audit(), t.history(), t.events(), t.runs())...)
 	root.AddCommand(in("act", t.push(), t.reconcile(), t.conflicts(), t.backlog(), t.breaker(), t.forget())...)
 	root.AddCommand(&cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
@@ -149,6 +149,7 @@ func (t *tool) chosen() string {
 type session struct {
 	*agentclient.Client
 	report.Printer
+	cluster  *cluster
 	topology *v1alpha1.StockSyncTopology
 	cmd      *cobra.Command
 }
@@ -173,7 +174,7 @@ func (t *tool) ask(cmd *cobra.Command, a access, f func(context.Context, *sessio
 		return err
 	}
 	defer l.close()
-	return l.explain(ctx, f(ctx, &session{Client: l.client(), Printer: printer, topology: topology, cmd: cmd}))
+	return l.explain(ctx, f(ctx, &session{Client: l.client(), Printer: printer, cluster: c, topology: topology, cmd: cmd}))
 }
 
 // say prints a line beside the output proper, so that this stays fit for a program.

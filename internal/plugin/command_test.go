@@ -156,6 +156,45 @@ func TestReading(t *testing.T) {
 	w.transcript("breaker", "breaker -t emea")
 }
 
+// TestPair: what to type into a plugin, never the secret unasked, and which direction does not work.
+func TestPair(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	plugin := func(id, url string) *v1alpha1.Kitgenix {
+		return &v1alpha1.Kitgenix{URL: url, RemoteStoreID: id, SharedSecretKeyRef: v1alpha1.SecretKeyReference{Name: "plugins", Key: "shared"}}
+	}
+	topology := &v1alpha1.StockSyncTopology{}
+	must(t, w.admin.Get(t.Context(), types.NamespacedName{Namespace: w.namespace, Name: "emea"}, topology))
+	topology.Spec.PublicURL = "https://sync.example.com/emea"
+	topology.Spec.Identity = &v1alpha1.Identity{StoreID: "6f1c1f4e-0d3b-4c5e-9a55-0b1d7b1f2c3d"}
+	topology.Spec.Master.Kitgenix = plugin("11111111-1111-4111-8111-111111111111", "https://hq.emea.example.com")
+	must(t, w.admin.Update(t.Context(), topology))
+	w.makeChild("it", "emea")
+	fr := &v1alpha1.ChildStore{Spec: v1alpha1.ChildStoreSpec{TopologyRef: v1alpha1.TopologyReference{Name: "emea"}, Kitgenix: plugin("22222222-2222-4222-8222-222222222222", "https://fr.example.com")}}
+	fr.Name = "boutique"
+	fr.Spec.StoreID = "fr"
+	w.create(fr)
+	w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "plugins"}, StringData: map[string]string{"shared": "abc123\n"}})
+	ok := func(names ...string) (checks []agentapi.PingCheck) {
+		for _, name := range names {
+			checks = append(checks, agentapi.PingCheck{Name: name, OK: true, Milliseconds: 5})
+		}
+		return checks
+	}
+	w.agent.says("GET /v1/ping?store=fr", []agentapi.Ping{{StoreID: "fr", OK: true, Checks: ok("DNS", "TCP", "TLS", "RESTAPI", "Authentication", "Role", "Clock")}})
+	w.agent.says("GET /v1/ping?store=hq", []agentapi.Ping{{StoreID: "hq", Checks: append(ok("DNS", "TCP", "TLS", "RESTAPI"),
+		agentapi.PingCheck{Name: "Plugin", Reason: "SignatureRefused", Message: "the plugin refuses the signature with every secret there is"})}})
+	w.agent.says("GET /v1/status", agentapi.Status{Now: now, Stores: []agentapi.StoreStatus{
+		{StoreID: "hq", Master: true, HintsAvailable: agentapi.Condition{Status: "True", Reason: "WebhooksActive"}},
+		{StoreID: "fr", HintsAvailable: agentapi.Condition{Status: "True", Reason: "PluginEventsActive", Message: "the plugin's events arrive"},
+			Plugin: &agentapi.PluginStatus{Version: "2.0.0", Generation: 2, Connection: "ok", LastPingTime: ago(4 * time.Minute), PreviousSecretUntil: new(now.Add(time.Hour))}},
+		{StoreID: "it"}}})
+	w.transcript("pair", "pair boutique", "pair hq --show-secret", "pair it", "pair es", "pair fr -o json")
+	if out := w.run("pair", "fr"); strings.Contains(out, "abc123") {
+		t.Errorf("the secret is shown unasked:\n%s", out)
+	}
+}
+
 // TestEventsAreFollowed: every line once, from where the log was.
 func TestEventsAreFollowed(t *testing.T) {
 	t.Parallel()
