@@ -43,7 +43,7 @@ var told = []struct {
 // conditionNotices tells what a write of these conditions over those before means to people: a Warning for what went
 // wrong, once, and a Normal one for what is well again. Of an object that comes up well, Ready alone is told.
 func conditionNotices(before, after []metav1.Condition) []notice {
-	var notices []notice
+	notices := secretNotices(before, after)
 	warned := map[string]bool{}
 	for _, t := range told {
 		was, is := meta.FindStatusCondition(before, t.condition), meta.FindStatusCondition(after, t.condition)
@@ -66,6 +66,21 @@ func conditionNotices(before, after []metav1.Condition) []notice {
 		}
 	}
 	return notices
+}
+
+// secretNotices warns once of a secret that works and will not always. One that is missing is told of by Ready.
+func secretNotices(before, after []metav1.Condition) []notice {
+	fragile := func(conditions []metav1.Condition) *metav1.Condition {
+		c := meta.FindStatusCondition(conditions, v1alpha1.ConditionSecretsAvailable)
+		if c == nil || c.Reason != v1alpha1.ReasonSecretFragile {
+			return nil
+		}
+		return c
+	}
+	if is := fragile(after); is != nil && fragile(before) == nil {
+		return []notice{{corev1.EventTypeWarning, is.Reason, "Read", is.Message}}
+	}
+	return nil
 }
 
 // bad reports whether a condition is worth a Warning. Ready is also where the agent fell silent.

@@ -227,8 +227,10 @@ func TestSharedSecretsRotateWithoutALostRequest(t *testing.T) {
 func TestSharedSecretMissingOrFragile(t *testing.T) {
 	t.Parallel()
 	b := pairedBench(t)
+	b.events.take()
 	b.apply(shared(`"a<b %c"`))
 	b.reconcile("emea", "fr")
+	b.wantEvents("Warning SecretFragile ChildStore/fr: the key secret of Secret fr-plugin holds a blank, one of <")
 	b.wantChild("fr", "SecretsAvailable=True/SecretFragile", "Ready=True/Ready")
 	if m := b.message(v1alpha1.KindChildStore, "fr", "SecretsAvailable"); !strings.Contains(m, "the key secret of Secret fr-plugin") || strings.Contains(m, "a<b") {
 		t.Errorf("message %q", m)

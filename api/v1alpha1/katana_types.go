@@ -86,7 +86,8 @@ type ChildKatana struct {
 	LocationID int32 `json:"locationID"`
 	// committedOrders is All or WooCommerceOnly: which open sales orders lower what
 	// the shop shows. WooCommerceOnly leaves out those made in Katana, and those of
-	// other channels, until they are fulfilled. When omitted it is All.
+	// other channels, until they are fulfilled. While the mode is Off it has no
+	// effect, as nothing is synced. When omitted it is All.
 	// +optional
 	CommittedOrders CommittedOrders `json:"committedOrders,omitempty"`
 	// quotes is Ignore or Count: whether quotes (status PENDING) lower what the shop

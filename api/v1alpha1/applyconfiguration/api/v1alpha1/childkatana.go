@@ -16,7 +16,8 @@ type ChildKatanaApplyConfiguration struct {
 	LocationID *int32 `json:"locationID,omitempty"`
 	// committedOrders is All or WooCommerceOnly: which open sales orders lower what
 	// the shop shows. WooCommerceOnly leaves out those made in Katana, and those of
-	// other channels, until they are fulfilled. When omitted it is All.
+	// other channels, until they are fulfilled. While the mode is Off it has no
+	// effect, as nothing is synced. When omitted it is All.
 	CommittedOrders *apiv1alpha1.CommittedOrders `json:"committedOrders,omitempty"`
 	// quotes is Ignore or Count: whether quotes (status PENDING) lower what the shop
 	// shows, as sales orders do. When omitted it is Ignore.
