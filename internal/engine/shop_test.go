@@ -54,7 +54,8 @@ type item struct {
 	sku      string
 	quantity int64
 	markers  stock.Markers
-	modified time.Time
+	// created is when the item was made.
+	created, modified time.Time
 	// fields are what the item says of backorders and low stock, unread what it said before a write of ours of which
 	// the agent did not hear yet, heard what an agent was last told.
 	fields, unread, heard stock.Values
@@ -63,7 +64,7 @@ type item struct {
 
 // reading is the item as a driver tells it, without its markers.
 func (it *item) reading() engine.Item {
-	return engine.Item{Ref: it.ref, SKUs: []string{it.sku}, Managed: engine.Own, Quantity: it.quantity, Modified: it.modified,
+	return engine.Item{Ref: it.ref, SKUs: []string{it.sku}, Managed: engine.Own, Quantity: it.quantity, Created: it.created, Modified: it.modified,
 		Backorders: it.fields[stock.Backorders], LowStockAmount: stock.LowStockAmount(it.fields[stock.LowStock])}
 }
 

@@ -292,3 +292,38 @@ func named(tx Tx, id, sku string) (stock.Stocked, bool, error) {
 	}
 	return items[0], true, nil
 }
+
+// SourceStatus is what is known of the source; nil where stock comes from a master store.
+func (e *Engine) SourceStatus(ctx context.Context) (*SourceState, error) {
+	e.mu.Lock()
+	s := e.source
+	if s == nil {
+		e.mu.Unlock()
+		return nil, nil
+	}
+	out, driver := s.state, s.cfg.Driver
+	e.mu.Unlock()
+	out.Budget = driver.Budget()
+	err := e.ledger.View(ctx, func(tx Tx) error {
+		for i, d := range out.Doubted {
+			item, _, err := tx.SourceItem(d.Item)
+			if err != nil {
+				return err
+			}
+			out.Doubted[i].SKU = item.SKU
+		}
+		owing, err := tx.Owing()
+		if err != nil {
+			return err
+		}
+		for _, i := range owing {
+			for _, o := range i.Owed {
+				out.Awaited++
+				out.AwaitedUnits += o.Units
+				out.AwaitedSince = earlier(out.AwaitedSince, o.Since)
+			}
+		}
+		return nil
+	})
+	return &out, err
+}
