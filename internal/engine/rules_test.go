@@ -678,6 +678,7 @@ func TestK28OffWhileTryingThingsOut(t *testing.T) {
 	f.follow()
 	r := f.reconcile(agentapi.DryRun)
 	found, err := f.a.engine.Findings(context.Background(), r.ID, 0, 0)
+	slices.SortFunc(found, func(a, b agentapi.Finding) int { return strings.Compare(a.SKU, b.SKU) })
 	if err != nil || len(found) != 2 || found[0].Shown != "50" || found[0].Wanted != "11" || found[1].Wanted != "8" {
 		t.Errorf("the dry run found %+v, %v", found, err)
 	}
