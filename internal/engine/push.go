@@ -47,7 +47,7 @@ func (l *lane) push(ctx context.Context, st Store) (pushed bool, until time.Time
 			if !numbered && !p.Shelf.Due() {
 				continue
 			}
-			if pool.GID == "" {
+			if pool.GID == "" && st.Source == nil {
 				pool.GID = stock.NewGID()
 				if err := tx.PutPool(pool); err != nil {
 					return err
