@@ -83,7 +83,7 @@ type PeerItem struct {
 }
 
 // maxHeard bounds the events kept of one item; the newest stay.
-const maxHeard = 16
+const maxHeard = 64
 
 // Receive takes in an event of a store. When it returns without an error, the event is durable, and its id is remembered
 // until a time: seen tells that it had been taken before. What it says is judged later, by the store's lane. An event of a
@@ -176,6 +176,9 @@ func (s Store) excludes(sku string) bool { return s.Excluded != nil && s.Exclude
 // offer names SKUs that were met somewhere and that no pool is for. A master that cannot list what it sells is asked
 // about them.
 func (e *Engine) offer(skus ...string) {
+	if len(skus) == 0 {
+		return
+	}
 	e.mu.Lock()
 	var wake Signal
 	for _, id := range e.ids() {

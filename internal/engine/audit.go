@@ -64,7 +64,7 @@ func (l *lane) compared(ctx context.Context, st Store, w *walk, fn func(t *turn,
 
 // auditPage looks at the next page of the whole catalogue, which also shows what is not bound.
 func (l *lane) auditPage(ctx context.Context, st Store, w *walk, room int) error {
-	page, err := l.asking(w, func() (Page, error) { return st.Driver.Catalogue(ctx, w.cursor) })
+	page, err := l.asking(w, func() (Page, error) { return l.list(ctx, st, w.cursor) })
 	if err != nil {
 		return err
 	}
@@ -167,7 +167,7 @@ func (l *lane) readItems(ctx context.Context, st Store, w *walk, page []stock.Pl
 	for _, p := range page {
 		refs = append(refs, p.Ref)
 	}
-	read, err := l.asking(w, func() (Page, error) { return st.Driver.Read(ctx, refs) })
+	read, err := l.asking(w, func() (Page, error) { return l.fetch(ctx, st, refs) })
 	if err != nil {
 		return nil, err
 	}

@@ -121,10 +121,13 @@ func (l *lane) forgetSome(ctx context.Context, st Store) (time.Time, error) {
 	if began.Before(f.next) {
 		return f.next, nil
 	}
-	if f.cursor == "" {
+	if f.cursor == "" && st.Absolute == nil {
 		if err := l.e.drop(ctx, st.ID, "our markers were removed from the store"); err != nil {
 			return time.Time{}, err
 		}
+	}
+	if st.Absolute != nil {
+		return time.Time{}, l.handBack(ctx, st, f)
 	}
 	page, err := st.Driver.Catalogue(ctx, f.cursor)
 	if err != nil {
@@ -160,15 +163,21 @@ func (l *lane) forgetSome(ctx context.Context, st Store) (time.Time, error) {
 	if f.cursor = page.Next; page.Next != "" {
 		return time.Time{}, nil
 	}
+	return time.Time{}, l.forgotten(ctx, st, f, fmt.Sprintf("our markers were removed from %d items", f.count))
+}
+
+// forgotten ends the removal: the ledger forgets the store, too.
+func (l *lane) forgotten(ctx context.Context, st Store, f *forget, what string) error {
+	now := l.e.clock.Now()
 	if err := l.e.drop(ctx, st.ID, "our markers were removed from the store"); err != nil {
-		return time.Time{}, err
+		return err
 	}
-	err = l.e.ledger.Update(ctx, func(tx Tx) error {
+	err := l.e.ledger.Update(ctx, func(tx Tx) error {
 		return tx.Append(stock.Entry{Kind: event.MarkersForgotten, Store: st.ID, Units: int64(f.count), At: now,
-			Evidence: fmt.Sprintf("our markers were removed from %d items", f.count)})
+			Evidence: what})
 	})
 	if err != nil {
-		return time.Time{}, err
+		return err
 	}
 	clear(l.samples)
 	clear(l.recheck)
@@ -177,7 +186,7 @@ func (l *lane) forgetSome(ctx context.Context, st Store) (time.Time, error) {
 	f.done = true
 	l.e.mu.Unlock()
 	f.signal.Set()
-	return time.Time{}, nil
+	return nil
 }
 
 // forgot ends the removal with an error: the person who asked decides whether to try again.

@@ -30,6 +30,7 @@ const (
 	rescanEvery    = time.Hour
 	// rescanAfter is the least time between two scans, however often the master lists something new.
 	rescanAfter  = 5 * time.Minute
+	rescanSoon   = 20 * time.Second
 	pendingEvery = 30 * time.Second
 	firstBackoff = time.Second
 	maxBackoff   = 5 * time.Minute
@@ -51,6 +52,8 @@ type lane struct {
 	store Store
 	hints map[int64]bool
 	state StoreState
+	// peer is used where the plugin is the only way into the store.
+	peer absoluteLane
 	// offered are SKUs that a master which cannot list them is to be asked about.
 	offered map[stock.Key]string
 	// fresh asks the lane to look at everything again: the configuration changed.
@@ -115,7 +118,7 @@ func newLane(e *Engine, st Store) *lane {
 	return &lane{
 		e: e, id: st.ID, log: e.log.WithValues("store", st.ID), signal: e.clock.NewSignal(), store: st,
 		rand:  rand.New(rand.NewPCG(h.Sum64(), 1)),
-		hints: map[int64]bool{}, offered: map[stock.Key]string{}, samples: map[int64][]stock.Sample{}, recheck: map[int64]stock.Ref{},
+		hints: map[int64]bool{}, offered: map[stock.Key]string{}, peer: absoluteLane{follow: map[int64]time.Time{}}, samples: map[int64][]stock.Sample{}, recheck: map[int64]stock.Ref{},
 		verified: map[int64]bool{}, ask: map[int64]bool{}, state: StoreState{StoreID: st.ID},
 	}
 }
@@ -245,7 +248,7 @@ func (l *lane) step(ctx context.Context, st Store) (time.Time, error) {
 // scanAt is when the next scan may begin. A child can bind only what the master has listed, so it waits for the
 // master's first scan, and looks again when the master lists something new. A restored shop is looked at anew.
 func (l *lane) scanAt(st Store, now time.Time) time.Time {
-	again := l.catalogue.again
+	again, wait := l.catalogue.again, rescanAfter
 	if !st.Policy.Master {
 		l.e.mu.Lock()
 		defer l.e.mu.Unlock()
@@ -256,11 +259,15 @@ func (l *lane) scanAt(st Store, now time.Time) time.Time {
 			if other.store.Policy.Master && !other.state.Scanned {
 				return now.Add(idle)
 			}
+			if other.store.Policy.Master && other.store.Absolute != nil {
+				// It is asked about what was met here, and lists it only then.
+				wait = rescanSoon
+			}
 		}
 		again = again || l.e.listings != l.catalogue.listings
 	}
 	if again {
-		return earlier(l.catalogue.next, l.catalogue.began.Add(rescanAfter))
+		return earlier(l.catalogue.next, l.catalogue.began.Add(wait))
 	}
 	return l.catalogue.next
 }

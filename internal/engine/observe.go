@@ -24,12 +24,15 @@ type effects struct {
 	listed  bool
 	// rescan are stores whose catalogue is to be gone through for items that may be bound now.
 	rescan []string
+	// unbound are SKUs met that no pool is for, follow the pools to be read again after a while.
+	unbound []string
+	follow  map[int64]time.Duration
 	// restored: something here was judged to be from a backup.
 	restored bool
 }
 
 func newEffects() *effects {
-	return &effects{wake: map[string]bool{}, samples: map[int64]*stock.Sample{}, recheck: map[int64]stock.Ref{}}
+	return &effects{wake: map[string]bool{}, samples: map[int64]*stock.Sample{}, recheck: map[int64]stock.Ref{}, follow: map[int64]time.Duration{}}
 }
 
 // observe takes in a page of readings in one ledger transaction.
@@ -92,6 +95,10 @@ func (l *lane) apply(out *effects) {
 			kept[len(kept)-1] = *s
 		}
 	}
+	for pool, wait := range out.follow {
+		l.watch(pool, l.e.clock.Now().Add(wait))
+	}
+	l.e.offer(out.unbound...)
 	if out.foreign != "" {
 		l.catalogue.foreign = out.foreign
 		l.note(func(s *StoreState) { s.ClaimedBy = out.foreign })
@@ -122,7 +129,9 @@ type turn struct {
 	now time.Time
 	// skew is how far the store's clock is ahead of ours.
 	skew time.Duration
-	out  *effects
+	// clock is the same where the store tells whole seconds only.
+	clock stock.PeerClock
+	out   *effects
 	// moved are pools whose items the master calls otherwise now. waiting are items whose SKU is another's until that
 	// is settled.
 	moved   []int64
@@ -131,7 +140,7 @@ type turn struct {
 }
 
 func (l *lane) turn(tx Tx, st Store, out *effects) *turn {
-	return &turn{e: l.e, tx: tx, st: st, now: l.e.clock.Now(), skew: l.skew(), out: out}
+	return &turn{e: l.e, tx: tx, st: st, now: l.e.clock.Now(), skew: l.skew(), clock: l.peer.clock, out: out}
 }
 
 // item binds, merges and samples one row.
@@ -178,7 +187,7 @@ func (t *turn) item(item Item, w stock.Window) error {
 	if err != nil {
 		return err
 	}
-	if wrong == "" && t.st.Source == nil {
+	if wrong == "" {
 		if err := t.identify(&pool, item); err != nil {
 			return err
 		}
@@ -190,6 +199,9 @@ func (t *turn) item(item Item, w stock.Window) error {
 		block(stock.Unmanaged, 0, "the shop stopped managing stock for the item", false)
 	case item.Fractional:
 		block(stock.Fraction, 0, "the quantity is not a whole number", true)
+	case t.st.Absolute != nil:
+		p.Blocked = ""
+		entries = append(entries, t.mergeAbsolute(&pool, &p, &item, w)...)
 	default:
 		p.Blocked = ""
 		entries = append(entries, stock.Merge(&pool, &p, stock.Reading{Quantity: item.Quantity, Markers: item.Markers, Window: w}, t.e.ledgerID, t.st.Policy, t.now)...)
@@ -381,6 +393,7 @@ func (t *turn) bind(item Item) (stock.Placement, bool, error) {
 		return p, ok, err
 	}
 	if id == 0 && !t.st.Policy.Master {
+		t.out.unbound = append(t.out.unbound, sku)
 		return stock.Placement{}, false, nil
 	}
 	if id == 0 {
@@ -390,6 +403,9 @@ func (t *turn) bind(item Item) (stock.Placement, bool, error) {
 		}
 		id = pool.ID
 		t.out.listed = true
+	}
+	if t.st.Absolute != nil {
+		item.Ref = absoluteRef(id)
 	}
 	p := stock.Placement{Store: t.st.ID, Pool: id, Ref: item.Ref, SKU: sku, Shown: item.Quantity, ReadAt: t.now}
 	if item.Managed == Unmanaged {

@@ -245,7 +245,7 @@ func (l *lane) reconcileSome(ctx context.Context, st Store, r *activeRun, w *wal
 		for _, p := range page {
 			refs = append(refs, p.Ref)
 		}
-		if read, err = l.asking(w, func() (Page, error) { return st.Driver.Read(ctx, refs) }); err != nil {
+		if read, err = l.asking(w, func() (Page, error) { return l.fetch(ctx, st, refs) }); err != nil {
 			return err
 		}
 	}

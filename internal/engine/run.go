@@ -135,6 +135,8 @@ func (e *Engine) Configure(ctx context.Context, stores []Store) error {
 	e.lanes = map[string]*lane{}
 	for i := range stores {
 		stores[i].Policy.Source, stores[i].Policy.Paused = stores[i].Source != nil, stores[i].Mode != Sync
+		// A store whose plugin is the only way in tells nothing of its orders.
+		stores[i].Policy.OrdersUnreadable = stores[i].Policy.OrdersUnreadable || stores[i].Absolute != nil
 		st := stores[i]
 		l := old[st.ID]
 		if l == nil {
@@ -415,7 +417,7 @@ func (e *Engine) Status(ctx context.Context) ([]StoreState, error) {
 	for _, id := range e.ids() {
 		l := e.lanes[id]
 		s := l.state
-		s.Mode, s.Master, s.OrdersUnreadable = l.store.Mode, l.store.Policy.Master, l.store.Policy.OrdersUnreadable
+		s.Mode, s.Master, s.OrdersUnreadable = l.store.Mode, l.store.Policy.Master, l.store.Policy.OrdersUnreadable && l.store.Absolute == nil
 		if e.source != nil && l.store.Source != nil {
 			s.LocationGone = locationGone(e.source.state.Locations, l.store.Source.Location)
 			sourced = append(sourced, len(states))

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -42,6 +43,8 @@ type shop struct {
 	// calls are when the shop was asked for anything, pushed the objects of each write that was sent to it.
 	calls  []time.Time
 	pushed [][]int64
+	// plug is set where the plugin is the only way in.
+	plug *plug
 	// undone are the units per order that were given back before the restore, and are not any more.
 	undone map[int64]int64
 }
@@ -54,8 +57,7 @@ type item struct {
 	sku      string
 	quantity int64
 	markers  stock.Markers
-	// created is when the item was made.
-	created, modified time.Time
+	modified time.Time
 	// fields are what the item says of backorders and low stock, unread what it said before a write of ours of which
 	// the agent did not hear yet, heard what an agent was last told.
 	fields, unread, heard stock.Values
@@ -64,7 +66,7 @@ type item struct {
 
 // reading is the item as a driver tells it, without its markers.
 func (it *item) reading() engine.Item {
-	return engine.Item{Ref: it.ref, SKUs: []string{it.sku}, Managed: engine.Own, Quantity: it.quantity, Created: it.created, Modified: it.modified,
+	return engine.Item{Ref: it.ref, SKUs: []string{it.sku}, Managed: engine.Own, Quantity: it.quantity, Modified: it.modified,
 		Backorders: it.fields[stock.Backorders], LowStockAmount: stock.LowStockAmount(it.fields[stock.LowStock])}
 }
 
@@ -148,6 +150,8 @@ type change struct {
 	object int64
 	delta  int64
 	edit   bool
+	// over is when a whole number was written over it before it was read.
+	over time.Time
 }
 
 func second(t time.Time) time.Time { return t.Truncate(time.Second) }
@@ -170,7 +174,10 @@ func (s *shop) erased(c change) bool {
 
 func (s *shop) moved(it *item, delta int64, edit bool) {
 	it.modified = second(s.w.now)
-	s.own = append(s.own, change{s.w.now, it.ref.Object(), delta, edit})
+	if s.w.tell {
+		fmt.Printf("%s %s %s: %+d on its own\n", s.w.now.Format("15:04:05.000"), s.id, it.sku, delta)
+	}
+	s.own = append(s.own, change{at: s.w.now, object: it.ref.Object(), delta: delta, edit: edit})
 }
 
 // sell places an order; its stock falls a little later, and the line says so later still.
@@ -186,6 +193,10 @@ func (s *shop) take(o *order, units int64) {
 	it := s.items[o.object]
 	it.quantity -= units
 	s.moved(it, -units, false)
+	if s.plug != nil {
+		s.plug.changed(o.object, "stock_set", "props_update")
+		s.w.after(s.w.between(20*time.Millisecond, 80*time.Millisecond), func() { s.plug.changed(o.object, "order_processing") })
+	}
 	s.w.after(s.w.between(18*time.Millisecond, 32*time.Millisecond)+s.slowLines, func() { o.reduced += units })
 }
 
@@ -214,6 +225,9 @@ func (s *shop) edit(object, to int64) bool {
 	}
 	s.moved(it, to-it.quantity, true)
 	it.quantity = to
+	if s.plug != nil {
+		s.plug.changed(object, "stock_set", "props_update")
+	}
 	s.w.meet("edit", s)
 	return true
 }

@@ -41,7 +41,7 @@ var variants = []struct {
 	{"absolute instead of relative push", "calm", 5, []edit{
 		{"internal/engine/shop_test.go", "	quantity, seen, read := it.quantity+p.Units, it.markers, w.now\n", "	quantity, seen, read := it.listed+p.Units, it.markers, w.now\n"},
 		{"internal/engine/shop_test.go", "			i := len(page.Items)\n", "			i := len(page.Items)\n			it.listed = it.quantity\n"},
-		{"internal/engine/shop_test.go", "	deleted        bool\n}", "	deleted        bool\n	listed         int64\n}"},
+		{"internal/engine/shop_test.go", "	deleted               bool\n}", "	deleted               bool\n	listed                int64\n}"},
 	}},
 }
 
