@@ -328,7 +328,7 @@ func (l *lane) renameItems(ctx context.Context, st Store) (bool, error) {
 				if err != nil {
 					return err
 				}
-				if pool.Stopped != "" || st.excludes(p.SKU) || st.excludes(p.Naming.Todo) {
+				if st.excludes(p.SKU) || st.excludes(p.Naming.Todo) {
 					continue
 				}
 				bound[p.Pool], gids[p.Pool] = p, pool.GID
@@ -419,7 +419,7 @@ func (t *turn) renamedTo(p stock.Placement, name string, item Item) error {
 		return err
 	}
 	if !slices.ContainsFunc(item.SKUs, func(s string) bool { return stock.KeyOf(s) == stock.KeyOf(name) }) {
-		if !p.Naming.Refuse(name, t.now) {
+		if name != p.Naming.Todo && !stock.IsTemporary(name) || !p.Naming.Refuse(p.Naming.Todo, t.now) {
 			return t.save(pool, p, nil)
 		}
 		return t.save(pool, p, []stock.Entry{{Kind: stock.Renamed, Store: p.Store, Pool: p.Pool, SKU: p.SKU, Quantity: p.Shown, Conflict: true,
@@ -448,6 +448,9 @@ func (t *turn) refusedName(p stock.Placement, name string, holder int64) error {
 		return err
 	}
 	t.out.recheck[p.Pool] = p.Ref
+	if name != p.Naming.Todo {
+		return nil // the master has given it another name meanwhile
+	}
 	news := p.Naming.Refuse(name, t.now)
 	if bound && holder != 0 && other.Blocked != string(stock.Renamed) {
 		theirs, err := t.tx.Pool(other.Pool)

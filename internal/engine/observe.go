@@ -565,7 +565,7 @@ func (t *turn) replan(pool stock.Pool) error {
 		if err := t.tx.PutPlacement(p); err != nil {
 			return err
 		}
-		if p.Todo != 0 || p.Shelf.Due() {
+		if p.Todo != 0 || p.Shelf.Due() || p.Naming.Todo != "" {
 			t.out.wake[p.Store] = true
 		}
 	}

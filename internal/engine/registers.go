@@ -130,9 +130,12 @@ type plan struct {
 	units    int64
 	fields   stock.Values
 	rederive bool
+	name     string
 }
 
-func planOf(p stock.Placement) plan { return plan{p.Todo, p.Shelf.Todo, p.Shelf.Rederive} }
+func planOf(p stock.Placement) plan {
+	return plan{p.Todo, p.Shelf.Todo, p.Shelf.Rederive, p.Naming.Todo}
+}
 
 // counted tells whether the placement ever held a quantity of the pool's.
 func counted(p stock.Placement) bool {

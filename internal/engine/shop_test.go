@@ -55,6 +55,7 @@ type requests struct{ catalogue, modified, read, orders, trash int }
 type item struct {
 	ref      stock.Ref
 	sku      string
+	gid      string
 	quantity int64
 	markers  stock.Markers
 	modified time.Time
@@ -64,9 +65,16 @@ type item struct {
 	deleted               bool
 }
 
+func (it *item) skus() []string {
+	if it.sku == "" {
+		return nil
+	}
+	return []string{it.sku}
+}
+
 // reading is the item as a driver tells it, without its markers.
 func (it *item) reading() engine.Item {
-	return engine.Item{Ref: it.ref, SKUs: []string{it.sku}, Managed: engine.Own, Quantity: it.quantity, Modified: it.modified,
+	return engine.Item{Ref: it.ref, SKUs: it.skus(), GID: it.gid, Managed: engine.Own, Quantity: it.quantity, Modified: it.modified,
 		Backorders: it.fields[stock.Backorders], LowStockAmount: stock.LowStockAmount(it.fields[stock.LowStock])}
 }
 
@@ -165,6 +173,27 @@ func (s *shop) sorted() []*item {
 	}
 	slices.SortFunc(out, func(a, b *item) int { return int(a.ref.Object() - b.ref.Object()) })
 	return out
+}
+
+// holder is the item that has a SKU; nil if none has.
+func (s *shop) holder(sku string) *item {
+	for _, it := range s.sorted() {
+		if sku != "" && stock.KeyOf(it.sku) == stock.KeyOf(sku) {
+			return it
+		}
+	}
+	return nil
+}
+
+// rename gives an item another SKU as a person does, in a shop that refuses one that is in use.
+func (s *shop) rename(object int64, sku string) bool {
+	if s.holder(sku) != nil {
+		return false
+	}
+	it := s.items[object]
+	it.sku, it.modified = sku, second(s.w.now)
+	s.w.meet("renaming", s)
+	return true
 }
 
 // erased tells whether nothing is left of a change after the restore.
@@ -456,6 +485,13 @@ func (l *link) serve(pushes []engine.Push, i, death int, answers *[]engine.Resul
 		w.after(5*time.Millisecond, next)
 		return
 	}
+	if other := l.s.holder(p.Name); p.Name != "" && other != nil && other != it {
+		// A SKU in use is refused before anything is saved.
+		w.meet("SKU refused", l.s)
+		*answers = append(*answers, engine.Result{Taken: true, Holder: other.ref.Object()})
+		w.after(5*time.Millisecond, next)
+		return
+	}
 	quantity, seen, read := it.quantity+p.Units, it.markers, w.now
 	w.after(w.between(5*time.Millisecond, 15*time.Millisecond), func() {
 		numbered := p.Marker.Attempt != 0
@@ -465,6 +501,13 @@ func (l *link) serve(pushes []engine.Push, i, death int, answers *[]engine.Resul
 			seen[p.Slot] = p.Marker
 		}
 		l.s.write(it, p.Fields)
+		if p.Name != "" {
+			it.sku = p.Name
+			w.meet("renamed", l.s)
+		}
+		if p.GID != "" {
+			it.gid = p.GID
+		}
 		if i == death {
 			w.meet("death", l.s)
 			return

@@ -56,6 +56,7 @@ type story struct {
 	reverts bool // edits in every second shop are to be undone
 	plugins bool // in some shops the plugin is the only way in
 	plugged bool // in the master, too
+	names   bool // the master's items are renamed, exchange their names, and get names of before
 }
 
 var stories = []story{
@@ -79,6 +80,7 @@ var stories = []story{
 	{name: "plugins and network", plugins: true, edits: true, faults: faults{late: .03, cut: .03, death: .02, lock: .01, refuse: .03, slow: .02}},
 	{name: "plugins and crashes", plugins: true, crashes: true, faults: faults{cut: .02}},
 	{name: "plugin master", plugins: true, plugged: true, crashes: true, faults: faults{late: .01, cut: .02, death: .01, refuse: .02}},
+	{name: "renames", names: true, crashes: true, trash: true, faults: faults{late: .04, cut: .04, death: .01, lock: .01, refuse: .03, slow: .02}},
 	{name: "everything", fields: true, faults: faults{late: .03, cut: .03, death: .02, lock: .01, refuse: .03, slow: .03}, crashes: true, edits: true, joins: true, trash: true, slow: true},
 }
 
@@ -194,6 +196,9 @@ func newWorld(t testing.TB, seed uint64, st story) *world {
 		n = 8
 	}
 	w.skus = 1 + w.rng.IntN(3)
+	if st.names {
+		w.skus += 2
+	}
 	for i := range n {
 		s := &shop{w: w, id: fmt.Sprintf("s%d", i), items: map[int64]*item{}, orders: map[int64]*order{}, nextID: 1000}
 		if st.slow {
@@ -278,6 +283,9 @@ func (a *agent) note() {
 		}
 		for _, r := range slices.Backward(rows) {
 			name := fmt.Sprintf("%s/%s", r.Store, r.SKU)
+			if a.w.story.names {
+				name = fmt.Sprintf("%s/SKU-%d", r.Store, k)
+			}
 			if r.Kind == stock.Baselined && a.w.based[name].Before(a.w.joined[r.Store]) {
 				a.w.based[name] = r.At
 				if s := a.w.shops[slices.Index(a.w.all(), r.Store)]; s.plug != nil {
@@ -371,6 +379,9 @@ func (w *world) play() *agent {
 				w.meet("jam", s)
 			})
 		}
+	}
+	if w.story.names {
+		w.after(w.between(0, time.Minute), func() { w.rename(end) })
 	}
 	if w.story.feeds {
 		w.at(w.now.Add(w.between(time.Minute, 8*time.Minute)), w.feed)
@@ -509,6 +520,47 @@ func (w *world) withOrder(s *shop, fn func(*order)) {
 	}
 }
 
+// rename is a person who renames items of the master, until the end: one gets a new name or one of before, several
+// exchange theirs, or each takes on the next one's.
+func (w *world) rename(end time.Time) {
+	hq := w.shops[0]
+	var objects []int64
+	for k := range w.rng.IntN(w.skus) + 1 {
+		objects = append(objects, int64(firstObject+k))
+	}
+	w.rng.Shuffle(len(objects), func(i, j int) { objects[i], objects[j] = objects[j], objects[i] })
+	var names []string
+	for _, o := range objects {
+		names = append(names, hq.items[o].sku)
+	}
+	spare := fmt.Sprintf("SKU-%d", w.rng.IntN(2*w.skus))
+	steps := []func(){func() { hq.rename(objects[0], spare) }}
+	if len(objects) > 1 && w.rng.IntN(3) > 0 {
+		steps = []func(){func() { hq.rename(objects[0], "MOVING") }}
+		for i := range objects[1:] {
+			steps = append(steps, func() { hq.rename(objects[i+1], names[i]) })
+		}
+		last := names[len(names)-1]
+		if w.rng.IntN(2) == 0 {
+			last = spare // a chain, not a ring; where the spare name is in use it stays MOVING for a while
+		}
+		steps = append(steps, func() { hq.rename(objects[0], last) }, func() {
+			if hq.items[objects[0]].sku == "MOVING" {
+				hq.rename(objects[0], names[len(names)-1])
+			}
+		})
+	}
+	pause := []time.Duration{time.Millisecond, 2 * time.Second, 15 * time.Second}[w.rng.IntN(3)]
+	at := w.now
+	for _, step := range steps {
+		w.at(at, step)
+		at = at.Add(w.between(time.Microsecond, 2*pause))
+	}
+	if next := at.Add(w.between(time.Second, 2*time.Minute)); next.Before(end) {
+		w.at(next, func() { w.rename(end) })
+	}
+}
+
 // feed writes the same number into every shop within seconds.
 func (w *world) feed() {
 	object, to := int64(firstObject), int64(50+w.rng.IntN(50))
@@ -552,6 +604,11 @@ func (w *world) check(a *agent) verdict {
 			}
 		}
 	}
+	for _, r := range rows {
+		if w.story.names && slices.Contains([]stock.Kind{stock.Renamed, stock.Duplicate, stock.Copied, stock.Structure}, r.Kind) {
+			v.silent = append(v.silent, fmt.Sprintf("a row that nobody gave cause for: SKU-%d at %s: %s", r.Pool-1, r.Store, r.Evidence))
+		}
+	}
 	claimed, told := map[string]bool{}, map[string]bool{}
 	for _, r := range rows {
 		claimed[r.Store] = claimed[r.Store] || r.Kind == stock.Claimed
@@ -583,7 +640,7 @@ func (w *world) check(a *agent) verdict {
 		}
 		kinds := []string{}
 		stopped := false
-		id := a.pool(sku)
+		id := a.pool(w.shops[0].items[object].sku)
 		history, err := a.ledger.History(ctx, id, 0)
 		if err != nil {
 			w.t.Error(err)
@@ -598,7 +655,7 @@ func (w *world) check(a *agent) verdict {
 			}
 		}
 		for _, r := range rows {
-			if stock.KeyOf(r.SKU) == stock.KeyOf(sku) {
+			if r.Pool == id || r.Pool == 0 && stock.KeyOf(r.SKU) == stock.KeyOf(sku) {
 				excused += max(r.Units, -r.Units)
 				stopped = stopped || r.Kind == stock.Feed
 				kinds = append(kinds, fmt.Sprintf("%s %s %+d", r.Store, r.Kind, r.Units))
@@ -629,6 +686,9 @@ func (w *world) check(a *agent) verdict {
 		v.silent = append(v.silent, w.checkFields(a, object, sku, pool, rows, claimed)...)
 		for _, id := range a.stores {
 			i := slices.Index(w.all(), id)
+			if name, want := w.shops[i].items[object].sku, w.shops[0].items[object].sku; name != want {
+				v.silent = append(v.silent, fmt.Sprintf("%s: %s calls it %q, the master %q; rows: %s", sku, id, name, want, strings.Join(kinds, ", ")))
+			}
 			if q := w.shops[i].items[object].quantity; q != pool.Units && !claimed[id] {
 				v.silent = append(v.silent, fmt.Sprintf("%s: %s shows %d, the pool says %d; rows: %s", sku, id, q, pool.Units, strings.Join(kinds, ", ")))
 			}
@@ -691,7 +751,7 @@ func simulate(t testing.TB, seed uint64, st story, open func() books) (verdict, 
 							own += c.delta
 						}
 					}
-					fmt.Printf("%s %s: did %+d, counted %+d, by quantity %+d, by orders %+d, attempts %v\n", p.Store, p.SKU, own, p.Counted, p.ByQuantity(), p.ByOrders(), p.Attempts)
+					fmt.Printf("%s %s: did %+d, counted %+d, by quantity %+d, by orders %+d, attempts %v, naming %+v blocked %q\n", p.Store, p.SKU, own, p.Counted, p.ByQuantity(), p.ByOrders(), p.Attempts, p.Naming, p.Blocked)
 				}
 				return err
 			})

@@ -38,6 +38,8 @@ var variants = []struct {
 		"		if began.IsZero() {\n			began = page.Window.From\n		}\n		for _, o := range page.Orders {\n			for i := range o.Lines {\n				if trashed {\n					o.Lines[i].Units = 0\n				}\n			}\n		}\n"}}},
 	{"edits of two shops both counted", "feeds", 5, []edit{{"internal/stock/judge.go", "lines, now); stop != \"\" {", "lines, now); stop != \"\" && false {"}}},
 	{"a late write of a field taken for a choice", "registers", 40, []edit{{"internal/stock/register.go", "		case s.awaits(f, v[f], now):\n", "		case s.awaits(f, v[f], now) && false:\n"}}},
+	{"names exchanged without a temporary one", "renames", 10, []edit{{"internal/stock/identity.go",
+		"				steps = append(steps, NameStep{items[next].Pool, items[next].Temporary})\n", ""}}},
 	{"absolute instead of relative push", "calm", 5, []edit{
 		{"internal/engine/shop_test.go", "	quantity, seen, read := it.quantity+p.Units, it.markers, w.now\n", "	quantity, seen, read := it.listed+p.Units, it.markers, w.now\n"},
 		{"internal/engine/shop_test.go", "			i := len(page.Items)\n", "			i := len(page.Items)\n			it.listed = it.quantity\n"},
