@@ -800,7 +800,7 @@ func TestSimulation(t *testing.T) {
 			var inexact []string
 			var wg sync.WaitGroup
 			todo := make(chan uint64)
-			for range max(1, runtime.GOMAXPROCS(0)/2) {
+			for range runtime.GOMAXPROCS(0) {
 				wg.Go(func() {
 					for seed := range todo {
 						v, m := simulate(t, seed, st, inMemory)

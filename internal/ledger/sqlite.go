@@ -22,6 +22,9 @@ import (
 type Options struct {
 	// Readers is how many View can run at once; 0 means 2.
 	Readers int
+	// Synced, if set, is called each time changes have reached the disk, before anybody is told and before the next
+	// are written: a benchmark makes a slower disk of it.
+	Synced func()
 
 	// point is called where a crash would be most telling; for tests.
 	point func(name string)
@@ -48,6 +51,7 @@ const pruneStep = 500
 // SQLite is a ledger in a file. All methods may be called at any time from any goroutine.
 type SQLite struct {
 	point   func(string)
+	synced  func()
 	lock    *os.File
 	db      *sql.DB
 	writer  *session
@@ -78,6 +82,9 @@ func open(ctx context.Context, path string, o Options) (_ *SQLite, err error) {
 	if o.point == nil {
 		o.point = func(string) {}
 	}
+	if o.Synced == nil {
+		o.Synced = func() {}
+	}
 	if o.Readers <= 0 {
 		o.Readers = 2
 	}
@@ -86,6 +93,7 @@ func open(ctx context.Context, path string, o Options) (_ *SQLite, err error) {
 	}
 	s := &SQLite{
 		point:    o.point,
+		synced:   o.Synced,
 		readers:  make(chan *session, o.Readers),
 		counter:  make(chan *session, 1),
 		requests: make(chan *request),
@@ -291,6 +299,7 @@ func (s *SQLite) group(first *request) {
 	if err != nil {
 		w.rollback()
 	} else {
+		s.synced()
 		s.point(afterCommit)
 	}
 	for _, r := range members {

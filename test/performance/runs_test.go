@@ -20,7 +20,7 @@ import (
 	"stocksync.dev/stocksync/internal/stock"
 )
 
-var runSKUs = flag.Int("run-skus", 100_000, "how many SKUs BenchmarkRuns reads in each store")
+var runSKUs = flag.Int("run-skus", 100_000, "how many SKUs BenchmarkRuns and BenchmarkEnrolment read in each store")
 
 // vastShop holds many items, answers at once and counts what it is asked. Nothing tells when an item changed.
 type vastShop struct {
@@ -215,6 +215,14 @@ func (w *vast) agree(b *testing.B) {
 			}
 		}
 	}
+}
+
+// heapNow is what the heap holds after what nobody needs is gone, in MB.
+func heapNow() float64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapInuse) / 1e6
 }
 
 // watchHeap looks at the heap until it is asked for the most it has seen, in MB.

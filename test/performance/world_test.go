@@ -184,10 +184,25 @@ type wire struct {
 	clock *clock
 	mu    sync.Mutex
 	last  time.Duration
+	ill   func(ctx context.Context) error // of a shop that is not well: what a request meets first
+}
+
+func (t *wire) fall(ill func(ctx context.Context) error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ill = ill
 }
 
 func (t *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	began := t.clock.Now()
+	t.mu.Lock()
+	ill := t.ill
+	t.mu.Unlock()
+	if ill != nil {
+		if err := ill(r.Context()); err != nil {
+			return nil, err
+		}
+	}
 	res, err := t.RoundTripper.RoundTrip(r)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -230,6 +245,8 @@ type worldOptions struct {
 	load float64
 	// rate of the clock once all is enrolled; 1 when 0.
 	rate float64
+	// sync is what each write to the disk takes longer than on this machine.
+	sync time.Duration
 }
 
 const firstUnits = 1_000_000
@@ -240,7 +257,7 @@ func sku(n int) string { return fmt.Sprintf("SKU-%04d", n+1) }
 func newWorld(b *testing.B, o worldOptions) *world {
 	b.Helper()
 	w := &world{b: b, clock: newClock(50), book: &book{waiting: map[string]chan event{}}, items: map[string]int64{}, units: map[string]int64{}}
-	l, err := ledger.Open(b.Context(), filepath.Join(b.TempDir(), "ledger.db"), ledger.Options{})
+	l, err := ledger.Open(b.Context(), filepath.Join(b.TempDir(), "ledger.db"), ledger.Options{Synced: func() { time.Sleep(o.sync) }})
 	if err != nil {
 		b.Fatal(err)
 	}
