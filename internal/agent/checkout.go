@@ -92,7 +92,8 @@ func (ps *plugins) statesOf(ctx context.Context, p *plugin, skus []string) (map[
 		if !o.Pool.Set {
 			continue
 		}
-		s := kitgenix.State{Exists: true, Quantity: new(stock.Wanted(o.Pool, p.policy)), Backorders: backordersOf(o.Pool), Management: kitgenix.ManagesStock, LowStockAmount: new(int64(0))}
+		s := kitgenix.State{Exists: true, GID: o.Pool.GID, Quantity: new(stock.Wanted(o.Pool, p.policy)), Backorders: backordersOf(o.Pool), Management: kitgenix.ManagesStock,
+			LowStockAmount: new(int64(0))}
 		s.Status = statusOf(*s.Quantity, s.Backorders)
 		if low := stock.LowStockAmount(o.Pool.Registers[stock.LowStock].Value); low != nil {
 			s.LowStockAmount = low

@@ -58,6 +58,8 @@ func (v view) pluginEvents() statement {
 		return no(v1alpha1.ReasonSignatureRefused, fmt.Sprintf("a request that came under the plugin's Store ID was refused: %v; type the secret (%s) into the plugin again%s", p.cause, v.store.Settings.Kitgenix.SecretName, later))
 	case p.known.Asked.IsZero():
 		return no(v1alpha1.ReasonPluginEventsSilent, fmt.Sprintf("the plugin never called: type %s into it, and the secret (%s)%s", v.toType(), v.store.Settings.Kitgenix.SecretName, later))
+	case p.stale(v.now):
+		return no(v1alpha1.ReasonPluginEventsSilent, "the plugin was not heard for a day"+later)
 	case !v.store.Settings.pluginAlone() && s.LastInbound.Sub(s.LastHint) > hintDelay && v.now.Sub(s.LastInbound) > hintDelay && s.LastInbound.Sub(p.known.Inbound) > hintDelay:
 		return no(v1alpha1.ReasonPluginEventsSilent, fmt.Sprintf("a change was found that no event of the plugin announced: see that the shop can reach %s and runs its cron (WP-Cron)%s", v.publicURL, later))
 	case p.known.skewed():

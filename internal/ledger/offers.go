@@ -10,6 +10,7 @@ import (
 
 // Offer is what the ledger knows of one SKU for a store that asks what it may sell.
 type Offer struct {
+	// Pool is the pool without its evidence about edits and renamings.
 	Pool stock.Pool
 	// Bound: the store has an item for it, and Blocked says why nothing is counted there; empty when nothing keeps it.
 	// Enrolled: it has a baseline.
@@ -19,9 +20,8 @@ type Offer struct {
 	Leading string
 }
 
-// Offers tells what is known of these SKUs for a store, all at one moment; those that no pool is for are left out. Of
-// a pool's evidence about edits and its identity nothing is told. The question has a connection of its own and waits neither for Update
-// nor for a long View: a buyer waits for the answer.
+// Offers tells what is known of these SKUs for a store, all at one moment; those that no pool is for are left out. The
+// question has a connection of its own and waits neither for Update nor for a long View: a buyer waits for the answer.
 func (s *SQLite) Offers(ctx context.Context, master, store string, keys []stock.Key) (map[stock.Key]Offer, error) {
 	if err := s.usable(ctx); err != nil {
 		return nil, err
@@ -49,13 +49,13 @@ func (s *SQLite) Offers(ctx context.Context, master, store string, keys []stock.
 		var blocked, leading sql.NullString
 		var enrolled sql.NullBool
 		var registers string
-		err = from.Scan(&o.key, &o.Pool.ID, &o.Pool.SKU, &o.Pool.Units, &o.Pool.Set, &o.Pool.Stopped, &registers, &blocked, &enrolled, &leading)
+		err = from.Scan(&o.key, &o.Pool.ID, &o.Pool.SKU, &o.Pool.Units, &o.Pool.Set, &o.Pool.Stopped, &o.Pool.GID, &registers, &blocked, &enrolled, &leading)
 		if err != nil {
 			return row{}, err
 		}
 		o.Bound, o.Enrolled, o.Blocked, o.Leading = blocked.Valid, enrolled.Bool, blocked.String, leading.String
 		return o, unpackOne(registers, &o.Pool.Registers)
-	}, `SELECT keys.key, pools.id, pools.sku, units, is_set, stopped, registers, own.blocked, own.enrolled, lead.blocked
+	}, `SELECT keys.key, pools.id, pools.sku, units, is_set, stopped, gid, registers, own.blocked, own.enrolled, lead.blocked
 		FROM json_each(?3) JOIN keys ON keys.key = value JOIN pools ON pools.id = keys.pool
 		LEFT JOIN placements own ON own.store = ?2 AND own.pool = keys.pool
 		LEFT JOIN placements lead ON lead.store = ?1 AND lead.pool = keys.pool`, master, store, string(asked))
@@ -79,8 +79,8 @@ func (m *Memory) Offers(_ context.Context, master, store string, keys []stock.Ke
 		if !ok {
 			continue
 		}
-		o := Offer{Pool: copyPool(m.pools[id])}
-		o.Pool.Edits, o.Pool.GID, o.Pool.Former, o.Pool.Renamed = nil, "", nil, false
+		p := copyPool(m.pools[id])
+		o := Offer{Pool: stock.Pool{ID: id, SKU: p.SKU, Units: p.Units, Set: p.Set, Stopped: p.Stopped, GID: p.GID, Registers: p.Registers}}
 		if p, ok := m.store(store).placements[id]; ok {
 			o.Bound, o.Enrolled, o.Blocked = true, p.Enrolled, p.Blocked
 		}
