@@ -82,7 +82,7 @@ A topology without 'mode: Sync' is only observed: nothing is written to any stor
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(runCommand(version), statusCommand(), pingCommand(), reconcileCommand(), auditCommand(), runsCommand(),
-		conflictsCommand(), backlogCommand(), historyCommand(), eventsCommand(), breakerCommand(), forgetCommand(), backupCommand(), restoreCommand(),
+		conflictsCommand(), backlogCommand(), historyCommand(), eventsCommand(), breakerCommand(), exportCommand(), linkCommand(), forgetCommand(), backupCommand(), restoreCommand(),
 		&cobra.Command{
 			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 			Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), version) },
@@ -139,6 +139,7 @@ func dataFlag(cmd *cobra.Command, dir *string) {
 func run(ctx context.Context, o agent.Options) (err error) {
 	clock := agent.SystemClock{}
 	o.Dial = agent.DialWooCommerce(o.Version, clock.Now, o.Log)
+	o.DialSource = agent.DialKatana(o.Version, clock, o.Log)
 	l, err := agent.Open(ctx, o.DataDir)
 	if err != nil {
 		return err

@@ -47,6 +47,13 @@ func (a *account) EnsureWebhooks(ctx context.Context, url, _ string) ([]woocomme
 	return nil, nil
 }
 
+// subscribed is the subscription as far as it is known.
+func (a *account) subscribed() engine.Subscription {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.subscription
+}
+
 // RemoveWebhooks ends the subscription.
 func (a *account) RemoveWebhooks(ctx context.Context, url string) error {
 	return a.Unsubscribe(ctx, url)
@@ -62,9 +69,7 @@ var errNotSubscribed = errors.New("the subscription of the events is not known y
 
 // verify reads an event, once the subscription is known.
 func (a *account) verify(body []byte, header http.Header) (engine.SourceEvent, error) {
-	a.mu.Lock()
-	s := a.subscription
-	a.mu.Unlock()
+	s := a.subscribed()
 	if s.Secret == "" {
 		return engine.SourceEvent{}, errNotSubscribed
 	}

@@ -55,8 +55,9 @@ type Options struct {
 	// Version of the binary.
 	Version string
 	Log     logr.Logger
-	// Dial makes the client of a store.
-	Dial func(Store) (Shop, error)
+	// Dial makes the client of a store, DialSource that of a source of stock.
+	Dial       func(Store) (Shop, error)
+	DialSource func(Store) (Source, error)
 
 	// Listening is told the addresses that were bound, by name: public, private, metrics. It may be nil.
 	Listening func(map[string]net.Addr)
@@ -130,7 +131,9 @@ type Agent struct {
 // running is a store in use. It does not change once it is in use.
 type running struct {
 	store Store
-	shop  Shop
+	// shop is the store's client; nil where account is set, which is that of a source.
+	shop    Shop
+	account *account
 	// link is the way to its Kitgenix plugin; nil where it has none.
 	link   *pluginLink
 	keeper *keeper
@@ -170,7 +173,7 @@ func New(ctx context.Context, o Options, l Ledger, clock engine.Clock) (*Agent, 
 	a.plugins = &plugins{ledger: l, nonces: remembered, now: clock.Now, log: o.Log.WithName("kitgenix"), receive: a.engine.Receive,
 		heard: a.heard, again: a.askAgain, count: a.metrics.pluginAsked, validated: a.metrics.validated}
 	a.plugins.serve()
-	a.receiver = newReceiver(id, clock.Now, a.engine.Hint, func(string, engine.SourceEvent) {}, a.metrics.delivered, o.Log.WithName("webhooks"))
+	a.receiver = newReceiver(id, clock.Now, a.engine.Hint, func(_ string, e engine.SourceEvent) { a.engine.SourceHint(e) }, a.metrics.delivered, o.Log.WithName("webhooks"))
 	return a, nil
 }
 
@@ -347,19 +350,33 @@ func (a *Agent) apply(ctx context.Context, next Config) error {
 	shops := map[string]*running{}
 	changed := len(conf.Stores) != len(old)
 	var list []engine.Store
+	var source *engine.SourceStore
+	accounts := map[string]*account{}
 	for _, st := range conf.Stores {
 		r := old[st.ID]
 		// Why a store's newest documents are not used makes no difference to how it runs.
 		if r == nil || !sameStore(r.store, st) {
 			changed = true
-			r = a.dial(ctx, r, st, conf.Identity)
+			if conf.Sourced && st.Master {
+				r = a.dialSource(r, st)
+			} else {
+				r = a.dial(ctx, r, st, conf.Identity)
+			}
 		}
 		shops[st.ID] = r
 		a.metrics.know(st.ID)
 		if st.Settings != nil && st.Settings.Kitgenix != nil {
 			a.metrics.knowPlugin(st.ID)
 		}
-		list = append(list, engineStore(st, r))
+		if r.account != nil {
+			source, accounts[st.ID] = engineSource(st, r.account.Source), r.account
+			continue
+		}
+		e := engineStore(st, r)
+		if conf.Sourced {
+			e.Source = sourceTerms(st)
+		}
+		list = append(list, e)
 	}
 	heard, err := a.heardBefore(ctx, conf.Stores[0].ID)
 	if err != nil {
@@ -367,6 +384,7 @@ func (a *Agent) apply(ctx context.Context, next Config) error {
 	}
 	a.engine.SetLimits(engine.Limits{LagObjective: conf.LagObjective, Breaker: conf.Breaker})
 	if changed {
+		a.engine.SetSource(source)
 		if err := a.engine.Configure(ctx, list); err != nil {
 			return fmt.Errorf("the ledger could not take the configuration in: %w", err)
 		}
@@ -377,6 +395,9 @@ func (a *Agent) apply(ctx context.Context, next Config) error {
 		url := ""
 		if conf.PublicURL != "" && r.store.Mode == engine.Sync && r.store.Settings != nil && !r.store.Settings.pluginAlone() {
 			url = DeliveryURL(conf.PublicURL, id)
+			if r.account != nil {
+				url = SourceDeliveryURL(conf.PublicURL, id)
+			}
 		}
 		was := old[id]
 		if was == r && r.keeper.url == url {
@@ -385,11 +406,11 @@ func (a *Agent) apply(ctx context.Context, next Config) error {
 		state := hooks{}
 		if was != nil {
 			state = was.retire(url, r.store.Mode == engine.Sync, &a.removing)
-			if was.shop != r.shop {
-				was.shop.Close()
+			if was.shop != r.shop || was.account != r.account {
+				was.close()
 			}
 		}
-		shops[id] = a.keep(ctx, &running{store: r.store, shop: r.shop, link: r.link}, url, state)
+		shops[id] = a.keep(ctx, &running{store: r.store, shop: r.shop, link: r.link, account: r.account}, url, state)
 	}
 	for id, was := range old {
 		if shops[id] == nil {
@@ -397,7 +418,7 @@ func (a *Agent) apply(ctx context.Context, next Config) error {
 			a.metrics.forget(id)
 		}
 	}
-	a.receiver.configure(deaf, nil)
+	a.receiver.configure(deaf, accounts)
 	a.plugins.configure(pluginsOf(conf))
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -436,14 +457,35 @@ func (a *Agent) dial(ctx context.Context, old *running, st Store, self Identity)
 	}
 	shop, err := a.o.Dial(st)
 	if err != nil {
-		var f *engine.Fault
-		if !errors.As(err, &f) {
-			f = &engine.Fault{Reason: "InvalidConfiguration", Message: err.Error(), Unsent: true}
-		}
-		shop = unusable{f}
+		shop = unusable{asFault(err)}
 	}
 	r.shop = a.metrics.measured(st.ID, shop)
 	return r
+}
+
+// asFault is why a client could not be made.
+func asFault(err error) *engine.Fault {
+	if f, ok := errors.AsType[*engine.Fault](err); ok {
+		return f
+	}
+	return &engine.Fault{Reason: "InvalidConfiguration", Message: err.Error(), Unsent: true}
+}
+
+// peer is what sends the webhooks.
+func (r *running) peer() hooked {
+	if r.account != nil {
+		return r.account
+	}
+	return r.shop
+}
+
+// close gives up idle connections.
+func (r *running) close() {
+	if r.account != nil {
+		r.account.Close()
+		return
+	}
+	r.shop.Close()
 }
 
 func engineStore(st Store, r *running) engine.Store {
@@ -468,7 +510,7 @@ func fingerprint(parts ...string) string {
 
 // keep starts the keeper of a store.
 func (a *Agent) keep(ctx context.Context, r *running, url string, state hooks) *running {
-	r.keeper = &keeper{peer: r.shop, url: url, secret: WebhookSecret(a.ledgerID, r.store.ID), clock: a.clock,
+	r.keeper = &keeper{peer: r.peer(), url: url, secret: WebhookSecret(a.ledgerID, r.store.ID), clock: a.clock,
 		log: a.log.WithName("webhooks").WithValues("store", r.store.ID), state: state,
 		ours: func(ctx context.Context) (bool, error) { return a.ours(ctx, r.store.ID) },
 		tell: func(kind stock.Kind, cause, evidence string) {
@@ -493,6 +535,12 @@ func (a *Agent) keep(ctx context.Context, r *running, url string, state hooks) *
 
 // ours tells whether a store was read to its end and carries no other ledger's marks, and no dry run looks at it.
 func (a *Agent) ours(ctx context.Context, store string) (bool, error) {
+	a.mu.Lock()
+	r := a.shops[store]
+	a.mu.Unlock()
+	if r != nil && r.account != nil {
+		return true, nil // no ledger's marks are there
+	}
 	states, err := a.engine.Status(ctx)
 	for _, s := range states {
 		if s.StoreID == store {
@@ -565,8 +613,19 @@ func (a *Agent) Status(ctx context.Context) (agentapi.Status, error) {
 		return agentapi.Status{}, err
 	}
 	a.sinces.forget(func(id string) bool { return shops[id] != nil })
+	var source *engine.SourceState
+	if state, there, err := a.engine.SourceStatus(ctx); err != nil {
+		return agentapi.Status{}, err
+	} else if there {
+		source = &state
+	}
 	for _, st := range conf.Stores {
-		v := view{store: st, state: byID[st.ID], hooks: shops[st.ID].keeper.snapshot(), preview: previews[st.ID],
+		if shops[st.ID].account != nil && source != nil {
+			v := sourceView{store: st, state: *source, hooks: shops[st.ID].keeper.snapshot(), publicURL: conf.PublicURL, now: now}
+			s.Stores, s.Source = append(s.Stores, v.status(a.sinces.at(now))), v.source()
+			continue
+		}
+		v := view{source: source, store: st, state: byID[st.ID], hooks: shops[st.ID].keeper.snapshot(), preview: previews[st.ID],
 			plugin: a.plugins.view(st), publicURL: conf.PublicURL, objective: conf.LagObjective, now: now}
 		s.Stores = append(s.Stores, v.status(a.sinces.at(now)))
 	}
@@ -588,18 +647,26 @@ func (a *Agent) lookAhead(ctx context.Context, conf Config) (out map[string]prev
 	err = a.ledger.View(ctx, func(tx engine.Tx) error {
 		out, all = map[string]preview{}, true
 		for _, st := range conf.Stores {
-			if st.Mode != engine.Observe || st.Settings == nil {
+			if st.Settings == nil || conf.Sourced && st.Master {
 				continue
 			}
-			if !scanned[st.ID] || !scanned[conf.Stores[0].ID] {
-				all = false
+			if !scanned[st.ID] || st.Mode == engine.Observe && !conf.Sourced && !scanned[conf.Stores[0].ID] {
+				all = all && st.Mode != engine.Observe
 				continue
 			}
-			p, err := previewOf(tx, st.ID, conf.Stores[0].ID, st.Settings.Policy)
-			if err != nil {
-				return err
+			var p preview
+			var err error
+			if st.Mode == engine.Observe {
+				if p, err = previewOf(tx, st.ID, conf.Stores[0].ID, st.Settings.Policy); err != nil {
+					return err
+				}
+				p.known = true
 			}
-			p.known = true
+			if conf.Sourced {
+				if p.skipped, err = skipped(tx, st); err != nil {
+					return err
+				}
+			}
 			out[st.ID] = p
 		}
 		return nil

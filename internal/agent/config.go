@@ -31,6 +31,8 @@ type Config struct {
 	LagObjective time.Duration
 	// Breaker says how large a change may be before a person is asked.
 	Breaker stock.Breaker
+	// Sourced: the master is no shop but a source of stock. It is the first of Stores even so.
+	Sourced bool
 	// Stores holds the master first, then the children ordered by id.
 	Stores   []Store
 	Requests Requests
@@ -282,6 +284,7 @@ func (b *builder) config() (Config, error) {
 		Breaker:      stock.Breaker{Disabled: !t.Spec.CircuitBreaker.On(), SharePercent: t.Spec.CircuitBreaker.MaxSharePercent(), MinimumSKUs: t.Spec.CircuitBreaker.LeastSKUs()},
 	}
 	c.Requests, c.Problems = requestsOf(t.Annotations)
+	c.Sourced = t.Spec.Master.Katana != nil
 	c.Identity = Identity{StoreID: t.IdentityStoreID(), Name: t.IdentityName()}
 	m := &t.Spec.Master
 	master := b.store(b.doc, t.Spec.Master.StoreID, t.EffectiveMode(), ways{m.WooCommerce, m.Kitgenix, m.Katana}, "spec.master.", nil)
@@ -378,7 +381,7 @@ func (b *builder) child(cd childDocument) Store {
 		s.Settings.Exclusions = NewExclusions(t.Spec.Exclusions, c.Spec.Exclusions)
 		s.Settings.MinInterval = c.Spec.Polling.MinInterval()
 		s.Settings.MaxLoad = share(c.Spec.Polling.MaxLoadPercent())
-		s.Settings.Supply = supply
+		s.Settings.Supply, s.Settings.Policy.Source = supply, t.Spec.Master.Katana != nil
 		if s.Settings.Kitgenix != nil {
 			s.Settings.Checkout = Checkout{Policy: c.Spec.CheckoutValidation.EffectivePolicy(), Grace: t.LagObjective(), MaxAge: c.Spec.CheckoutValidation.MaxAge()}
 		}

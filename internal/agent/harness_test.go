@@ -198,6 +198,9 @@ func startAgent(t *testing.T, o benchOptions, docs ...string) *bench {
 	if opts.Dial == nil {
 		opts.Dial = DialWooCommerce("test", o.clock.Now, opts.Log)
 	}
+	if opts.DialSource == nil {
+		opts.DialSource = DialKatana("test", o.clock, opts.Log)
+	}
 	bound := make(chan map[string]net.Addr, 1)
 	opts.Listening = func(a map[string]net.Addr) { bound <- a }
 	ctx, cancel := context.WithCancel(context.Background())

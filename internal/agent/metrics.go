@@ -253,6 +253,13 @@ func (c *statusCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, st := range s.Stores {
 		collectStore(set, st)
 	}
+	if src := s.Source; src != nil {
+		set(metric.SourceRequests, float64(src.RequestsPerMinute))
+		set(metric.SourceLeft, float64(src.RequestsLeft))
+		set(metric.SourceOrders, float64(src.OpenOrders))
+		set(metric.SourceDoubted, float64(src.Unsettled))
+		set(metric.SourceAwaited, float64(src.NotImported))
+	}
 	collectRun(set, s.Stores, agentapi.KindReconcile, s.LastReconcile)
 	collectRun(set, s.Stores, agentapi.KindAudit, s.LastAudit)
 	set(metric.BreakerTripped, is(s.Breaker != nil))

@@ -99,6 +99,14 @@ func (m *metrics) measured(store string, shop Shop) Shop {
 	return shop
 }
 
+// measuredSource is [metrics.measured] for a source.
+func (m *metrics) measuredSource(store string, source Source) Source {
+	if s, ok := source.(observable); ok {
+		s.Observe(func(write bool, took time.Duration, err error) { m.requested(store, write, took, err) })
+	}
+	return source
+}
+
 // toldOf are the lines about a configuration that was put into use, or parts of it.
 func toldOf(conf Config, revision string) []stock.Entry {
 	out := []stock.Entry{{Kind: event.ConfigApplied, Evidence: strings.TrimSpace(fmt.Sprintf("topology %s, %d stores %s", conf.Topology, len(conf.Stores), revision))}}

@@ -152,6 +152,8 @@ func note(p stock.Placement) string {
 		return "not synced: " + p.Blocked
 	case !p.Enrolled:
 		return "not enrolled yet"
+	case p.Target.Known && p.Target.Aside != 0 && p.Todo == 0:
+		return fmt.Sprintf("left as it is, %+d from %d: it follows when the item changes next, or by a reconcile", p.Target.Aside, p.Target.Units)
 	case p.Undecided:
 		return "waits: an unanswered push showed itself"
 	case p.Restored:
@@ -328,13 +330,20 @@ func (r *running) probe(ctx context.Context) []agentapi.PingCheck {
 	if r.store.Mode == engine.Off {
 		return []agentapi.PingCheck{{Name: "Mode", Reason: v1alpha1.ReasonOff, Message: offMessage + "; set it to Observe to test the connection"}}
 	}
-	checks := r.shop.Probe(ctx)
+	advise := view{store: r.store}.advise
+	var checks []agentapi.PingCheck
+	if r.account != nil {
+		advise = sourceView{store: r.store}.advise
+		checks = r.account.Probe(ctx)
+	} else {
+		checks = r.shop.Probe(ctx)
+	}
 	if r.link != nil && !r.store.Settings.pluginAlone() {
 		checks = append(checks, pluginCheck(r.link.client.Probe(ctx)))
 	}
 	for i, c := range checks {
 		if !c.OK {
-			checks[i].Message = view{store: r.store}.advise(&engine.Fault{Reason: c.Reason, Message: c.Message})
+			checks[i].Message = advise(&engine.Fault{Reason: c.Reason, Message: c.Message})
 		}
 	}
 	return checks

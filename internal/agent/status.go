@@ -30,6 +30,8 @@ type view struct {
 	preview preview
 	// plugin is what is known of the store's Kitgenix plugin; nil where it has none.
 	plugin *pluginView
+	// source is what is known of the source that gives the numbers; nil where a store is the master.
+	source *engine.SourceState
 	// publicURL is empty when no webhooks are wanted.
 	publicURL string
 	objective time.Duration
@@ -73,6 +75,8 @@ func (v view) connected() statement {
 		return yes(f.Reason, v.ordersUnreadable())
 	case f != nil:
 		return no(f.Reason, v.advise(f))
+	case s.LocationGone:
+		return no(v1alpha1.ReasonLocationGone, v.locationGone())
 	case s.ClaimedBy != "":
 		return no(v1alpha1.ReasonStoreClaimedElsewhere, v.claimed())
 	case s.RelativeUnsupported:
@@ -190,8 +194,13 @@ func (v view) inSync() statement {
 		return unknown(v1alpha1.ReasonPending, "the shop did not answer since the agent started"+v.why())
 	case !v.state.Scanned:
 		return unknown(v1alpha1.ReasonEnrolling, "the shop's catalogue was not read to its end yet")
+	case v.source != nil && !v.source.Loaded:
+		return unknown(v1alpha1.ReasonEnrolling, "Katana's stock was not read to its end yet")
 	case v.store.Mode == engine.Observe && !v.preview.known:
 		return unknown(v1alpha1.ReasonEnrolling, "what mode Sync would change is not counted yet")
+	case v.store.Mode == engine.Observe && v.preview.differ > 0 && v.source != nil:
+		return no(v1alpha1.ReasonLagObjectiveExceeded, fmt.Sprintf("%s another number than Katana gives; nothing is written in mode Observe, and in Sync they follow when they change next, or all at once by a reconcile",
+			count(v.preview.differ, "SKU shows", "SKUs show")))
 	case v.store.Mode == engine.Observe && v.preview.differ > 0:
 		return no(v1alpha1.ReasonLagObjectiveExceeded, fmt.Sprintf("%s another number than mode Sync would give; nothing is written in mode Observe", count(v.preview.differ, "SKU shows", "SKUs show")))
 	case v.lag() > v.objective:
@@ -276,6 +285,7 @@ func (v view) status(since func(store, condition string, s statement) agentapi.C
 
 		WooCommerceVersion: v.hooks.versions.WooCommerce,
 		WordPressVersion:   v.hooks.versions.WordPress,
+		Sourced:            v.sourced(),
 	}
 	switch {
 	case v.store.Settings.pluginAlone():
@@ -336,10 +346,12 @@ type preview struct {
 	known  bool
 	differ int
 	worst  []agentapi.Mismatch
+	// skipped are items of the source that are not synced with the store, in every mode.
+	skipped []agentapi.SkippedItem
 }
 
 // previewOf compares what the shop shows with the pool or, where that is not set yet, with what the master
-// shows.
+// shows; or with what a source gives.
 func previewOf(tx engine.Tx, store, master string, pol stock.Policy) (preview, error) {
 	var out preview
 	for after := int64(0); ; {
@@ -372,12 +384,16 @@ func previewOf(tx engine.Tx, store, master string, pol stock.Policy) (preview, e
 
 // wouldShow is what a placement that is not enrolled would show in mode Sync; known tells whether that can be said.
 func wouldShow(tx engine.Tx, p stock.Placement, master string, pol stock.Policy) (units int64, known bool, err error) {
-	if p.Enrolled || p.Blocked != "" {
+	if p.Blocked != "" || p.Enrolled && !pol.Source {
 		return 0, false, nil
 	}
 	pool, err := tx.Pool(p.Pool)
 	if err != nil {
 		return 0, false, err
+	}
+	if pol.Source {
+		units, known := stock.Should(pool, p, pol)
+		return units, known, nil
 	}
 	if !pool.Set {
 		lead, ok, err := tx.Placement(master, p.Pool)

@@ -144,6 +144,10 @@ type SourceStatus struct {
 	// Plan says in a sentence how the requests of a minute are spent, RequestsPerMinute how many there are.
 	Plan              string `json:"plan,omitempty"`
 	RequestsPerMinute int    `json:"requestsPerMinute,omitempty"`
+	// RequestsLeft are those of the current minute that are left, ThrottledUntil when the source lets anything through
+	// again; absent while it does.
+	RequestsLeft   int        `json:"requestsLeft"`
+	ThrottledUntil *time.Time `json:"throttledUntil,omitempty"`
 	// Items and OpenOrders count what is mirrored.
 	Items      int `json:"items"`
 	OpenOrders int `json:"openOrders"`

@@ -40,6 +40,12 @@ const (
 	// BreakerPath reads the circuit breaker (GET, [Breaker] or null); BreakerPath/approve (POST [ApproveRequest])
 	// lets the held changes through.
 	BreakerPath = "/v1/breaker"
+	// NumbersPath lists what a store shows of each SKU and should show, and how that number is made (GET
+	// ?store=&after=&limit=, [Number] list).
+	NumbersPath = "/v1/numbers"
+	// LinksPath lists which items of stores sell an item of the source where no SKU tells (GET ?store=, [Link] list).
+	// LinksPath/set (POST [LinkRequest]) makes a link, LinksPath/remove (POST [LinkRequest]) ends one; they count stores.
+	LinksPath = "/v1/links"
 	// BackupPath (GET, on the socket only) answers a consistent copy of the ledger, a SQLite file.
 	BackupPath = "/v1/backup"
 )
@@ -256,6 +262,70 @@ type BacklogItem struct {
 	Cursor string `json:"cursor,omitempty"`
 }
 
+// Number is what a store shows of one SKU, and what it should.
+type Number struct {
+	// SKU as spelled in the store. Product is WooCommerce's id of the product, Variation of the variation, 0 where it is none.
+	SKU       string `json:"sku"`
+	Product   int64  `json:"product"`
+	Variation int64  `json:"variation,omitempty"`
+	Shown     int64  `json:"shown"`
+	// Wanted is what it should show; Known tells whether that can be said.
+	Wanted int64 `json:"wanted"`
+	Known  bool  `json:"known"`
+	// Note says what is special: not enrolled, blocked, waiting, left as it is.
+	Note string `json:"note,omitempty"`
+	// Source tells how the number is made, where a source gives it.
+	Source *SourceNumber `json:"source,omitempty"`
+	// Cursor continues the listing after this one.
+	Cursor string `json:"cursor,omitempty"`
+}
+
+// ID is WooCommerce's id of what holds the number: the variation's, or else the product's.
+func (n Number) ID() int64 {
+	if n.Variation != 0 {
+		return n.Variation
+	}
+	return n.Product
+}
+
+// SourceNumber is how a source's number is made: in stock, less what counted orders hold, less what is sold in shops and
+// not in the source yet. Amounts are decimal numbers.
+type SourceNumber struct {
+	// Item is the source's id of it.
+	Item    string `json:"item"`
+	InStock string `json:"inStock"`
+	// Counted is what the orders hold that count for this store, Committed the source's own figure, which also has the
+	// parts of kits and subassemblies.
+	Counted   string `json:"counted"`
+	Committed string `json:"committed,omitempty"`
+	// Awaited units were sold in shops, and the source has no order for them yet.
+	Awaited int64 `json:"awaited,omitempty"`
+	// ReadAt is when it was read, on the source's clock.
+	ReadAt time.Time `json:"readAt"`
+}
+
+// Link says which item of a store sells an item of the source, where no SKU does.
+type Link struct {
+	Store string `json:"store"`
+	// ID is WooCommerce's of the product or variation.
+	ID int64 `json:"id"`
+	// Item is the source's id, SKU its code; empty where it has none.
+	Item string `json:"item"`
+	SKU  string `json:"sku,omitempty"`
+	// By is who made it: Order, Person or Config.
+	By string `json:"by"`
+}
+
+// LinkRequest makes a link, or ends that of the store's item.
+type LinkRequest struct {
+	Store string `json:"store"`
+	// ID is WooCommerce's of the product or variation.
+	ID int64 `json:"id"`
+	// Item is the source's id. SKU, instead, is its code there.
+	Item string `json:"item,omitempty"`
+	SKU  string `json:"sku,omitempty"`
+}
+
 // Breaker is a circuit breaker that has tripped: pushes are held until its trip is approved.
 type Breaker struct {
 	TripID string    `json:"tripID"`
@@ -295,6 +365,8 @@ const (
 	CheckPlugin = "Plugin"
 	// CheckRole tests the part a plugin store says it has.
 	CheckRole = "Role"
+	// CheckLocations tests that the source has the locations whose stock the stores show.
+	CheckLocations = "Locations"
 )
 
 // PingCheck is one check.

@@ -186,6 +186,31 @@ func (c *Client) Backlog(ctx context.Context, store string) iter.Seq2[agentapi.B
 	}, func(i agentapi.BacklogItem) string { return i.Cursor })
 }
 
+// Numbers are what a store shows of each SKU and should show. They are asked for in pages; the sequence ends with the
+// first error.
+func (c *Client) Numbers(ctx context.Context, store string) iter.Seq2[agentapi.Number, error] {
+	return pages(func(after string) ([]agentapi.Number, error) {
+		q := page(after)
+		q.Set("store", store)
+		return get[[]agentapi.Number](ctx, c, agentapi.NumbersPath, q)
+	}, func(n agentapi.Number) string { return n.Cursor })
+}
+
+// Links lists which items of a store, or of all, sell an item of the source where no SKU tells.
+func (c *Client) Links(ctx context.Context, store string) ([]agentapi.Link, error) {
+	return get[[]agentapi.Link](ctx, c, agentapi.LinksPath, url.Values{"store": {store}})
+}
+
+// SetLink says which item of the source an item of a store sells.
+func (c *Client) SetLink(ctx context.Context, q agentapi.LinkRequest) (agentapi.Closed, error) {
+	return post[agentapi.Closed](ctx, c, agentapi.LinksPath+"/set", q)
+}
+
+// RemoveLink ends the link of an item of a store.
+func (c *Client) RemoveLink(ctx context.Context, q agentapi.LinkRequest) (agentapi.Closed, error) {
+	return post[agentapi.Closed](ctx, c, agentapi.LinksPath+"/remove", q)
+}
+
 // Retry ends the back-off of stores, or of all.
 func (c *Client) Retry(ctx context.Context, stores ...string) (agentapi.Closed, error) {
 	return post[agentapi.Closed](ctx, c, agentapi.BacklogPath+"/retry", agentapi.StoresRequest{Stores: stores})

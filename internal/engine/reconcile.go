@@ -327,7 +327,7 @@ func (t *turn) reconciled(r *activeRun, w *walk, room int, was stock.Placement, 
 	if p.Blocked != string(stock.Unmanaged) && p.Shown != want {
 		found = append(found, quantity(p, p.Shown, want))
 	}
-	if t.st.Source != nil && t.st.Mode == Sync && len(found) > 0 && (r.req.Strategy == agentapi.Push || r.req.Strategy == agentapi.DifferencesOnly && p.Target.Followed) {
+	if t.st.Source != nil && t.st.Mode == Sync && len(found) > 0 && (r.req.Strategy == agentapi.Push || r.req.Strategy == agentapi.DifferencesOnly && p.Target.Followed && t.st.Source.Correct) {
 		p.Correct()
 		stock.Plan(pool, &p, t.st.Policy, t.now)
 		if err := t.tx.PutPlacement(p); err != nil {
@@ -529,6 +529,8 @@ func waitsFor(pool stock.Pool, p stock.Placement, store string) string {
 		return "it has no baseline yet"
 	case p.Target.Known && p.Target.Aside != 0 && !p.Target.Followed:
 		return "it has not changed in the source since it was connected: the strategy Push writes it"
+	case p.Target.Known && p.Target.Aside != 0:
+		return "the shop changed it by itself, which stands until the item changes in the source: the strategy Push writes it, and so does any reconcile with `drift: Correct`"
 	case p.Undecided, p.Restored, p.Parted() != 0:
 		return "what happened in the shop is being judged"
 	case p.Shelf.Refused != stock.Values{}:

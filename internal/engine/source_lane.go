@@ -353,8 +353,9 @@ func (s *sourceLane) start(ctx context.Context, cfg SourceStore) error {
 		s.supply.Recall(u)
 		s.comparedIn[u.Level.Location], s.knownIn[u.Level.Location] = true, true
 	}
-	if s.nextWhole = s.kept.ComparedAt.Add(compareEvery); s.kept.ComparedAt.IsZero() {
-		s.nextWhole = s.e.clock.Now().Add(compareEvery)
+	every := cmp.Or(cfg.Compare, compareEvery)
+	if s.nextWhole = s.kept.ComparedAt.Add(every); s.kept.ComparedAt.IsZero() {
+		s.nextWhole = s.e.clock.Now().Add(every)
 	}
 	if s.kept.Loaded {
 		s.nextList = s.kept.Listed.Add(listEvery)
@@ -714,6 +715,9 @@ func (s *sourceLane) plan(ctx context.Context) SourcePlan {
 		size.Items, err = countItems(tx)
 		return err
 	})
+	s.e.mu.Lock()
+	size.Poll, size.Compare = s.cfg.Poll, s.cfg.Compare
+	s.e.mu.Unlock()
 	p := PlanSource(s.supply.source.Capabilities(), size)
 	s.note(func(st *SourceState) { st.Plan, st.Items, st.OpenOrders = p, size.Items, size.OpenOrders })
 	return p

@@ -219,7 +219,7 @@ func (t *turn) owe(item *stock.Stocked, l stock.Line, fresh bool) (int64, error)
 	location := t.st.Source.Location
 	if i := slices.IndexFunc(item.Owed, is); i >= 0 {
 		location = item.Owed[i].Location
-	} else if !fresh || t.st.Policy.OrdersUnreadable || item.Gone {
+	} else if !fresh || t.st.Policy.OrdersUnreadable || item.Gone || !t.e.awaitsImports() {
 		return 0, nil
 	}
 	u, _ := item.Supply(location)
@@ -231,6 +231,13 @@ func (t *turn) owe(item *stock.Stocked, l stock.Line, fresh bool) (int64, error)
 		units = 0
 	}
 	return item.Owe(stock.Owed{Store: t.st.ID, Location: location, Order: l.Order, Line: l.Line, Units: units, Created: l.Created, Since: t.now}), nil
+}
+
+// awaitsImports tells whether sales are held back until the source has an order for them.
+func (e *Engine) awaitsImports() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.source != nil && e.source.cfg.ImportWithin > 0
 }
 
 // configureLinks makes the links that the configuration names, and takes those away that it named before.

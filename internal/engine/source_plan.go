@@ -1,14 +1,18 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
 
-// SourceSize is how much there is to read in a source.
+// SourceSize is how much there is to read in a source, and how often.
 type SourceSize struct {
 	// Items with a level at each of Locations, OpenOrders, and of those the ones fulfilled in part.
 	Items, Locations, OpenOrders, PartlyFulfilled int
+	// Poll and Compare are how often people want what changed to be asked for, and everything to be compared: a minute
+	// and an hour when 0. Where the requests do not suffice it is less often.
+	Poll, Compare time.Duration
 }
 
 // SourcePlan is how the requests of a credential are spent. Requests per minute add up to the limit.
@@ -57,7 +61,7 @@ func PlanSource(c SourceCapabilities, size SourceSize) SourcePlan {
 	if c.Changes {
 		poll++
 	}
-	p := SourcePlan{Poll: pollEvery, Comparing: limit / compareShare, Spare: limit / spareShare}
+	p := SourcePlan{Poll: cmp.Or(size.Poll, pollEvery), Comparing: limit / compareShare, Spare: limit / spareShare}
 	// A source with next to no requests is polled as often as half of them allow.
 	for perMinute(poll, p.Poll) > max(limit/2, 1) {
 		p.Poll *= 2
@@ -74,7 +78,7 @@ func PlanSource(c SourceCapabilities, size SourceSize) SourcePlan {
 	p.Comparison = pages(size.Items) + locations*(pages(size.Items)+orders+partly)
 	p.ComparisonTime = minutes(p.Comparison, max(p.Comparing, 1))
 	// Never more than half of the time.
-	p.CompareEvery = max(compareEvery, 2*p.ComparisonTime)
+	p.CompareEvery = max(cmp.Or(size.Compare, compareEvery), 2*p.ComparisonTime)
 	p.Start = pages(size.Items)
 	if c.Orders {
 		p.Start += max(c.OrderLists, 1) - 1 + pages(size.OpenOrders) + max(size.PartlyFulfilled, 0)

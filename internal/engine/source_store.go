@@ -11,9 +11,12 @@ type SourceStore struct {
 	// ID names the source in status and history; no store may have it.
 	ID     string
 	Driver Source
-	// ImportWithin is how long a shop's sale may take to become an order of the source (24 h when 0). Until then it is held
+	// ImportWithin is how long a shop's sale may take to become an order of the source (24 h when 0; below 0 nothing is waited
+	// for). Until then it is held
 	// back from every shop that is fed from the location; afterwards it is not, and a conflict row says so.
 	ImportWithin time.Duration
+	// Poll and Compare are how often people want what changed to be asked for, and everything to be compared; see [SourceSize].
+	Poll, Compare time.Duration
 	// Debounce is how long events of the source gather before what they name is read (2 s when 0).
 	Debounce time.Duration
 	// Reading are the waiting times of readings. Its From is the ledger's to say.
@@ -28,6 +31,8 @@ type SourceTerms struct {
 	Counts stock.SupplyPolicy
 	// Names are what the source's orders call the store, compared without case: its host name, for one.
 	Names []string
+	// Correct: a reconcile of what differs writes what the shop changed by itself, too.
+	Correct bool
 	// Links are made by people in the configuration: which item of the store sells an item of the source where no SKU
 	// does. They hold against links that web orders told.
 	Links []ConfiguredLink
@@ -61,6 +66,9 @@ type SourceState struct {
 	Locations []stock.SourceLocation
 	// Items are those that are there, OpenOrders the orders that are not closed.
 	Items, OpenOrders int
+	// CommittedElsewhere are items of which the source commits more than open orders hold of the item itself: parts of kits
+	// and of subassemblies. No error.
+	CommittedElsewhere int
 	// Shared are SKUs that several items carry, so that none is synced; the first ones of SharedCount, by name.
 	Shared      []string
 	SharedCount int

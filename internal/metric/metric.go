@@ -91,6 +91,15 @@ var (
 	Events = ofAgent(Counter, "events_total", "Lines of the event log by store (empty: the agent as a whole), code (docs/codes.md) and level.", "store", "code", "level")
 )
 
+// Of a source of stock that is the master, such as Katana.
+var (
+	SourceRequests = ofAgent(Gauge, "source_requests_per_minute", "Requests a minute that the source's key is good for; no series where the master is a store.")
+	SourceLeft     = ofAgent(Gauge, "source_requests_left", "Requests of the current minute that are left of the source's key; 0 while the source lets nothing through.")
+	SourceOrders   = ofAgent(Gauge, "source_open_orders", "Open orders in the source.")
+	SourceDoubted  = ofAgent(Gauge, "source_unsettled_items", "Items of the source whose last reading was not of one moment, so that it is not used and read again.")
+	SourceAwaited  = ofAgent(Gauge, "source_orders_not_imported", "Lines of shops' orders that are held back from every shop because the source has no order for them yet.")
+)
+
 // Of reconciles, audits and the circuit breaker.
 var (
 	RunState = ofAgent(Gauge, "run_state", "1 for the state of the newest run of its kind (Reconcile, Audit), 0 for the others: Running, Succeeded, NeedsAttention, Failed, Cancelled. "+

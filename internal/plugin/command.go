@@ -66,8 +66,8 @@ Looking takes the role TOPOLOGY-tools-read of the topology's namespace, changing
 	root.CompletionOptions.HiddenDefaultCmd = true
 	t.globalFlags(root)
 	root.AddGroup(&cobra.Group{ID: "look", Title: "Look:"}, &cobra.Group{ID: "act", Title: "Act:"})
-	root.AddCommand(in("look", t.status(), t.ping(), t.pair(), t.audit(), t.history(), t.events(), t.runs())...)
-	root.AddCommand(in("act", t.push(), t.reconcile(), t.conflicts(), t.backlog(), t.breaker(), t.forget())...)
+	root.AddCommand(in("look", t.status(), t.ping(), t.pair(), t.audit(), t.history(), t.events(), t.runs(), t.export())...)
+	root.AddCommand(in("act", t.push(), t.reconcile(), t.conflicts(), t.backlog(), t.breaker(), t.linking(), t.forget())...)
 	root.AddCommand(&cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), o.Version) },
@@ -115,8 +115,11 @@ func complete(cmd *cobra.Command, flag string, f cobra.CompletionFunc) {
 }
 
 func formats(cmd *cobra.Command) []report.Format {
-	if cmd.Name() == "audit" {
+	switch cmd.Name() {
+	case "audit":
 		return report.AuditFormats
+	case "export":
+		return report.ExportFormats
 	}
 	return report.Formats
 }

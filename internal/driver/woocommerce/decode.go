@@ -151,7 +151,7 @@ func (h *holding) UnmarshalJSON(b []byte) error {
 }
 
 // productFields is all that is asked of a product or variation.
-const productFields = "id,parent_id,type,sku,manage_stock,stock_quantity,stock_status,backorders,low_stock_amount,date_modified_gmt,meta_data"
+const productFields = "id,parent_id,type,sku,manage_stock,stock_quantity,stock_status,backorders,low_stock_amount,date_created_gmt,date_modified_gmt,meta_data"
 
 // product is a row of the products or variations lists.
 type product struct {
@@ -163,6 +163,7 @@ type product struct {
 	Status   text    `json:"stock_status"`
 	Backs    text    `json:"backorders"`
 	Low      whole   `json:"low_stock_amount"`
+	Created  utc     `json:"date_created_gmt"`
 	Modified utc     `json:"date_modified_gmt"`
 	Meta     metas   `json:"meta_data"`
 }
@@ -183,7 +184,7 @@ func (p product) sku() string {
 
 // item is the product or variation by itself, as the object ref.
 func (p product) item(ref stock.Ref) engine.Item {
-	it := engine.Item{Ref: ref, Modified: p.Modified.Time, Markers: p.markers()}
+	it := engine.Item{Ref: ref, Created: p.Created.Time, Modified: p.Modified.Time, Markers: p.markers()}
 	if ids := p.Meta[gidKey]; len(ids) > 0 {
 		// Where it stands twice, WordPress shows the first.
 		it.GID = ids[0]
