@@ -345,3 +345,46 @@ func TestRights(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatPluginsAndKatanaNameIsWatched: with the installed rights, and woken by watches alone, a changed shared secret,
+// a second holder of one plugin and a changed link table take effect.
+func TestWhatPluginsAndKatanaNameIsWatched(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	startManager(b, &fakeAgents{admin: b.admin}, (&secretLists{}).wrap)
+	child := v1alpha1.KindChildStore
+	b.apply(join(keysOf("hq"), public, paired))
+	b.eventually(child, "fr", "SecretsAvailable=False/SecretNotFound")
+	b.apply(shared("secret1"))
+	b.eventually(child, "fr", "Ready=True/Ready")
+	b.apply(shared("secret2"))
+	b.eventuallyRendered("secret.until.")
+
+	b.apply(strings.ReplaceAll(strings.ReplaceAll(paired, "name: fr}", "name: it}"), "fr.example", "it.example"))
+	b.eventually(child, "it", "Accepted=False/DuplicateRemoteStoreID")
+	b.delete(b.parse(paired))
+	b.eventually(child, "it", "Ready=True/Ready")
+	b.eventuallyEvent("DuplicateRemoteStoreID", "it")
+
+	b = newBench(t)
+	startManager(b, &fakeAgents{admin: b.admin}, (&secretLists{}).wrap)
+	b.apply(join(keysOf("fr"), token, strings.ReplaceAll(erp, "storeID: erp", "storeID: hq"), located))
+	b.eventually(child, "fr", "SecretsAvailable=False/ConfigMapNotFound")
+	b.apply(links)
+	b.eventually(child, "fr", "Ready=True/Ready")
+	b.apply(strings.ReplaceAll(links, "345", "678"))
+	b.eventuallyRendered(`"2101": "678"`)
+}
+
+// eventuallyRendered waits until the agent's configuration holds a text.
+func (b *bench) eventuallyRendered(text string) {
+	b.Helper()
+	err := wait.PollUntilContextTimeout(b.Context(), 20*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
+		secret := &corev1.Secret{}
+		err := b.admin.Get(ctx, b.key("emea-agent-config"), secret)
+		return err == nil && contains(secret.Data[agentapi.ConfigFile], text), nil
+	})
+	if err != nil {
+		b.Fatalf("the agent's configuration never holds %s", text)
+	}
+}

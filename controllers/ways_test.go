@@ -324,3 +324,24 @@ func TestKatanaTopology(t *testing.T) {
 	b.wantChild("fr", "Connected=False/LocationGone", "Ready=False/LocationGone", "Stalled=True/LocationGone")
 	b.wantTopology("emea", "Ready=True/Ready")
 }
+
+// TestPingsAloneWriteNothing: a plugin is pinged every quarter of an hour for ever; its status is written when something
+// is new, and with the heartbeat.
+func TestPingsAloneWriteNothing(t *testing.T) {
+	t.Parallel()
+	b := pairedBench(t)
+	b.log.take()
+	b.clock.Step(2 * time.Minute)
+	b.agentSays("emea", b.plugged())
+	b.once("emea", "fr")
+	if writes := b.log.take(); len(writes) > 0 {
+		t.Errorf("a ping alone wrote %v", writes)
+	}
+	report := b.plugged()
+	report.Stores[1].Plugin.Connection = agentapi.ConnectionStale
+	b.agentSays("emea", report)
+	b.once("emea", "fr")
+	if k := b.childStatus("fr").Kitgenix; k.Connection != "stale" {
+		t.Errorf("connection %q, want what the agent says", k.Connection)
+	}
+}

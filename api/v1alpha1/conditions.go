@@ -248,6 +248,9 @@ const (
 	AnnotationAuditRequestedAt = "stocksync.dev/audit-requested-at"
 	// AnnotationApproveTrip approves the trip of the circuit breaker whose id it holds, and no other.
 	AnnotationApproveTrip = "stocksync.dev/approve-trip"
+	// AnnotationLogVerbosity is how much the agent logs while it is set: 0, 1 (every request to a store, and what happens
+	// to each SKU) or 2.
+	AnnotationLogVerbosity = "stocksync.dev/log-verbosity"
 )
 
 // AnnotationTakeOverFrom on a ChildStore, or on the StockSyncTopology for its master, takes the store over from the

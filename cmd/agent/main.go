@@ -110,11 +110,18 @@ stocksync, by token. An empty address closes a port.`,
 			if o.Config == "" {
 				return errors.New("--config must name the manifests: a YAML file, or a directory that holds " + agentapi.ConfigFile)
 			}
-			log, err := newLogger(cmd.ErrOrStderr(), format, verbosity)
+			level := &slog.LevelVar{}
+			log, err := newLogger(cmd.ErrOrStderr(), format, level)
 			if err != nil {
 				return err
 			}
-			o.Log = log
+			o.Log, o.Verbosity = log, func(wanted *int) {
+				if wanted == nil {
+					wanted = &verbosity
+				}
+				level.Set(slog.Level(-*wanted))
+			}
+			o.Verbosity(nil)
 			return run(cmd.Context(), o)
 		},
 	}
@@ -128,7 +135,7 @@ stocksync, by token. An empty address closes a port.`,
 	f.StringVar(&o.PrivateAddr, "private-addr", fmt.Sprint(":", agentapi.PrivatePort), "`address` for status and tools, HTTPS")
 	f.StringVar(&o.MetricsAddr, "metrics-addr", fmt.Sprint(":", agentapi.MetricsPort), "`address` for metrics and probes, plain HTTP")
 	f.StringVar(&format, "log-format", "auto", "json, text, or auto: text on a terminal")
-	f.IntVar(&verbosity, "verbosity", 0, "how much is logged: 0, 1 (every request to a store) or 2")
+	f.IntVar(&verbosity, "verbosity", 0, "how much is logged: 0, 1 (every request to a store, and what happens to each SKU) or 2")
 	return cmd
 }
 
@@ -152,8 +159,8 @@ func run(ctx context.Context, o agent.Options) (err error) {
 	return a.Run(ctx)
 }
 
-func newLogger(w io.Writer, format string, verbosity int) (logr.Logger, error) {
-	o := &slog.HandlerOptions{Level: slog.Level(-verbosity), ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+func newLogger(w io.Writer, format string, level slog.Leveler) (logr.Logger, error) {
+	o := &slog.HandlerOptions{Level: level, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 		if level, ok := a.Value.Any().(slog.Level); ok && len(groups) == 0 && a.Key == slog.LevelKey && level < slog.LevelInfo {
 			a.Value = slog.StringValue("DEBUG")
 		}

@@ -49,7 +49,8 @@ func TestRunAndAsk(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	file := filepath.Join(dir, "topology.yaml")
-	if err := os.WriteFile(file, []byte(manifests), 0o600); err != nil {
+	loud := strings.Replace(manifests, "{name: emea}", "{name: emea, annotations: {stocksync.dev/log-verbosity: '1'}}", 1)
+	if err := os.WriteFile(file, []byte(loud), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	data := filepath.Join(dir, "data")
@@ -137,6 +138,9 @@ func TestRunAndAsk(t *testing.T) {
 		if !json.Valid([]byte(line)) {
 			t.Errorf("a log line is no JSON: %s", line)
 		}
+	}
+	if !strings.Contains(r.log, `"level":"DEBUG"`) {
+		t.Error("the annotation did not raise what is logged")
 	}
 	if strings.Contains(r.log, "cs_x") || strings.Contains(r.log, "ck_x") {
 		t.Error("the log holds the keys")

@@ -55,6 +55,8 @@ type Options struct {
 	// Version of the binary.
 	Version string
 	Log     logr.Logger
+	// Verbosity is told how much the configuration wants logged; nil: what the flag says. It may be nil itself.
+	Verbosity func(*int)
 	// Dial makes the client of a store, DialSource that of a source of stock.
 	Dial       func(Store) (Shop, error)
 	DialSource func(Store) (Source, error)
@@ -156,13 +158,16 @@ func New(ctx context.Context, o Options, l Ledger, clock engine.Clock) (*Agent, 
 	if err != nil {
 		return nil, err
 	}
+	if o.Verbosity == nil {
+		o.Verbosity = func(*int) {}
+	}
 	if o.Space == nil {
 		o.Space = ledger.Space
 	}
 	a := &Agent{o: o, log: o.Log, clock: clock, ledgerID: id, started: clock.Now(),
 		shops: map[string]*running{}, sinces: sinces{}, looking: clock.NewSignal(), heeding: clock.NewSignal()}
 	a.metrics = newMetrics(o.Version, &statusCollector{status: a.Status, exposure: l.Exposure, log: o.Log})
-	a.ledger, a.original = countingLedger{l, a.metrics}, l
+	a.ledger, a.original = countingLedger{l, a.metrics, o.Log.WithName("sku")}, l
 	a.engine = engine.New(a.ledger, id, clock, o.Log.WithName("engine"))
 	a.engine.Observe(observer{a})
 	a.runs = a.engine
@@ -328,6 +333,7 @@ func (a *Agent) load(ctx context.Context, src source) error {
 	a.refused = strings.Join(conf.Problems, "; ")
 	a.metrics.reloads.WithLabelValues(reloadApplied).Inc()
 	told = toldOf(conf, revision)
+	a.o.Verbosity(conf.Requests.LogVerbosity)
 	a.log.Info("configuration in use", "revision", revision, "topology", conf.Topology, "stores", len(conf.Stores))
 	for _, p := range conf.Problems {
 		a.log.Info("a document is not used", "problem", p)

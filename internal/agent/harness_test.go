@@ -166,7 +166,8 @@ type benchOptions struct {
 	runs    func(runner) runner // stands before the engine where set
 	dir     string
 	// space measures the ledger's file system; nil: the one there is.
-	space func(string) (capacity, free int64, err error)
+	space     func(string) (capacity, free int64, err error)
+	verbosity func(*int)
 }
 
 // shortDir is a directory whose path is short enough for a Unix socket.
@@ -190,7 +191,7 @@ func startAgent(t *testing.T, o benchOptions, docs ...string) *bench {
 	b.write(docs...)
 	opts := Options{
 		Config: b.config, DataDir: o.dir, PublicAddr: "127.0.0.1:0", MetricsAddr: "127.0.0.1:0", Version: "test",
-		Log: b.log.logger(), Dial: o.dial, Changes: b.changes, Space: o.space,
+		Log: b.log.logger(), Dial: o.dial, Changes: b.changes, Space: o.space, Verbosity: o.verbosity,
 	}
 	if o.private {
 		opts.PrivateDir, opts.PrivateAddr = o.dir, "127.0.0.1:0"

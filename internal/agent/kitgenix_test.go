@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -371,5 +372,65 @@ func TestStrictCheckout(t *testing.T) {
 	status, body := p.Call(t.Context(), hub("s3cret"), "/event", map[string]any{"event_type": "stock_state", "event_id": "x", "items": []any{map[string]any{"sku": "SKU-0001", "stock_quantity": 1}}})
 	if status != http.StatusForbidden || !strings.Contains(string(body), "mode Off") {
 		t.Errorf("in mode Off an event got %d %s", status, body)
+	}
+}
+
+// Whoever knows a plugin's id and no secret can neither lock the plugin out, nor fill the room, nor the memory, nor learn
+// which stores there are.
+func TestForgersStopNobody(t *testing.T) {
+	t.Parallel()
+	clock, deliver := newFastClock(), &toAgent{}
+	hq, fr := newShop(t, clock, "hq", deliver, sim.SeedOptions{Products: 6}), newShop(t, clock, "fr", deliver, sim.SeedOptions{Products: 6})
+	p := fr.install(t, clock, 2, deliver, "s3cret")
+	b := startAgent(t, benchOptions{clock: clock}, masterDoc("hq", hq.url, hubSpec), followerDoc("fr", fr.url, fr.pluginSpec("fr", pluginID)), hq.secret("hq"), fr.secret("fr"), sharedSecret("fr", "s3cret"))
+	public := b.addrs["public"].String()
+	deliver.addr.Store(public)
+	enrolled(t, b)
+	good := func(when string) {
+		t.Helper()
+		if status, items := checkout(t, p, "s3cret", "SKU-0001"); status != http.StatusOK || items["SKU-0001"]["exists"] != true {
+			t.Errorf("%s the plugin got %d %v", when, status, items)
+		}
+	}
+	answers := map[string]string{}
+	for i := range 200 {
+		id, secret := pluginID, "guess"
+		if i%2 == 1 {
+			id = "33333333-3333-4333-8333-333333333333"
+		}
+		forger := simkit.Install(simkit.Options{Store: sim.New(sim.Options{Name: "forger", Clock: clock}), ID: id, Clock: clock, Transport: deliver})
+		status, body := forger.Call(t.Context(), hub(secret), "/event", map[string]any{"event_type": "stock_state", "items": []any{map[string]any{"sku": "SKU-0001", "stock_quantity": 0}}})
+		forger.Close()
+		if status == http.StatusUnauthorized {
+			answers[id] = string(body)
+		} else if status != http.StatusTooManyRequests {
+			t.Fatalf("a forged event got %d %s", status, body)
+		}
+		if i%50 == 49 {
+			good("amid forged requests")
+		}
+	}
+	if len(answers) != 2 || answers[pluginID] != answers["33333333-3333-4333-8333-333333333333"] {
+		t.Errorf("the answers tell which stores there are: %v", answers)
+	}
+	if status, _ := p.Call(t.Context(), hub("s3cret"), "/event", map[string]any{"event_type": "stock_state", "filler": strings.Repeat("x", 3<<20)}); status != http.StatusRequestEntityTooLarge {
+		t.Errorf("3 MiB got %d", status)
+	}
+	for range maxPluginBodies + 5 {
+		c, err := net.Dial("tcp", public)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := fmt.Fprintf(c, "POST %s/event HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{", simkit.Root); err != nil {
+			t.Fatal(err)
+		}
+	}
+	good("beside bodies that dawdle")
+	if kept, err := b.agent.ledger.Nonces(t.Context(), clock.Now()); err != nil || len(kept) > 10 {
+		t.Errorf("%d nonces are remembered, %v", len(kept), err)
+	}
+	if got := quantities(t, []*shopServer{hq, fr}, "SKU-0001"); got != "100 100" {
+		t.Errorf("the shops show %s", got)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
+
 	"stocksync.dev/stocksync/internal/engine"
 	"stocksync.dev/stocksync/internal/event"
 	"stocksync.dev/stocksync/internal/stock"
@@ -37,10 +39,11 @@ func (a *Agent) tell(entries ...stock.Entry) {
 	}
 }
 
-// countingLedger counts the lines of the history once they are durable, whoever writes them.
+// countingLedger counts the lines of the history once they are durable, whoever writes them, and tells the log of each.
 type countingLedger struct {
 	Ledger
 	metrics *metrics
+	log     logr.Logger
 }
 
 // Update implements [engine.Ledger].
@@ -53,6 +56,11 @@ func (l countingLedger) Update(ctx context.Context, fn func(engine.Tx) error) er
 	})
 	if err == nil && len(lines) > 0 {
 		l.metrics.recorded(lines)
+		for _, e := range lines {
+			// The key is the same however the shops spell the SKU.
+			l.log.V(1).Info(string(e.Kind), "key", stock.KeyOf(e.SKU), "sku", e.SKU, "store", e.Store, "pool", e.Pool, "delta", e.Delta,
+				"units", e.Units, "quantity", e.Quantity, "attempt", e.Attempt, "evidence", e.Evidence, "conflict", e.Conflict)
+		}
 	}
 	return err
 }

@@ -18,6 +18,8 @@ type Requests struct {
 	Reconcile, Audit string
 	// ApproveTrip approves the trip of the circuit breaker with this id, and no other.
 	ApproveTrip string
+	// LogVerbosity is how much is logged meanwhile; nil leaves it as the flag says.
+	LogVerbosity *int
 }
 
 // maxRequest bounds the value of an annotation that asks for a run.
@@ -36,6 +38,14 @@ func requestsOf(annotations map[string]string) (q Requests, problems []string) {
 	q.Reconcile = read(v1alpha1.AnnotationReconcileRequestedAt)
 	q.Audit = read(v1alpha1.AnnotationAuditRequestedAt)
 	q.ApproveTrip = read(v1alpha1.AnnotationApproveTrip)
+	switch v := annotations[v1alpha1.AnnotationLogVerbosity]; v {
+	case "":
+	case "0", "1", "2":
+		n := int(v[0] - '0')
+		q.LogVerbosity = &n
+	default:
+		problems = append(problems, fmt.Sprintf("metadata.annotations[%s]: must be 0, 1 or 2", v1alpha1.AnnotationLogVerbosity))
+	}
 	return q, problems
 }
 

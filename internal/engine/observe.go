@@ -187,7 +187,7 @@ func (t *turn) item(item Item, w stock.Window) error {
 	if err != nil {
 		return err
 	}
-	if wrong == "" {
+	if wrong == "" && t.st.Source == nil {
 		if err := t.identify(&pool, item); err != nil {
 			return err
 		}

@@ -47,7 +47,7 @@ func (l *lane) push(ctx context.Context, st Store) (pushed bool, until time.Time
 			if !numbered && !p.Shelf.Due() {
 				continue
 			}
-			if pool.GID == "" {
+			if pool.GID == "" && st.Source == nil {
 				pool.GID = stock.NewGID()
 				if err := tx.PutPool(pool); err != nil {
 					return err
@@ -79,8 +79,29 @@ func (l *lane) push(ctx context.Context, st Store) (pushed bool, until time.Time
 	began := l.e.clock.Now()
 	results := st.Driver.Push(ctx, pushes)
 	ended := l.e.clock.Now()
+	l.tell(due, pools, pushes, results)
 	l.pace.learn(len(pushes), ended.Sub(began), faultOf(results), ended)
 	return true, time.Time{}, l.answered(ctx, st, pools, sent, pushes, results)
+}
+
+// tell has the log say of each SKU what was sent, and what came of it unless it was answered: the history says that.
+func (l *lane) tell(due []stock.Placement, pools []int64, pushes []Push, results []Result) {
+	if !l.log.V(1).Enabled() {
+		return
+	}
+	skus := map[int64]string{}
+	for _, p := range due {
+		skus[p.Pool] = p.SKU
+	}
+	for i, p := range pushes {
+		sku := skus[pools[i]]
+		log := l.log.V(1).WithValues("key", stock.KeyOf(sku), "sku", sku, "pool", pools[i], "units", p.Units, "attempt", p.Marker.Attempt)
+		if err := results[i].Err; err != nil {
+			log.Info("sent, not answered", "error", err.Error())
+			continue
+		}
+		log.Info("sent")
+	}
 }
 
 // faultOf is the fault of a request of which no item was answered.

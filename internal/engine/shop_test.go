@@ -58,7 +58,8 @@ type item struct {
 	gid      string
 	quantity int64
 	markers  stock.Markers
-	modified time.Time
+	// created is when the item was made.
+	created, modified time.Time
 	// fields are what the item says of backorders and low stock, unread what it said before a write of ours of which
 	// the agent did not hear yet, heard what an agent was last told.
 	fields, unread, heard stock.Values
@@ -74,7 +75,7 @@ func (it *item) skus() []string {
 
 // reading is the item as a driver tells it, without its markers.
 func (it *item) reading() engine.Item {
-	return engine.Item{Ref: it.ref, SKUs: it.skus(), GID: it.gid, Managed: engine.Own, Quantity: it.quantity, Modified: it.modified,
+	return engine.Item{Ref: it.ref, SKUs: it.skus(), GID: it.gid, Managed: engine.Own, Quantity: it.quantity, Created: it.created, Modified: it.modified,
 		Backorders: it.fields[stock.Backorders], LowStockAmount: stock.LowStockAmount(it.fields[stock.LowStock])}
 }
 

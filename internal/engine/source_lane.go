@@ -54,7 +54,9 @@ type sourceLane struct {
 	imports []stock.Import
 	dirty   map[spot]*waiting
 	// comparedIn are the locations at which everything was read, knownIn those where that was ever done.
-	comparedIn, knownIn           map[string]bool
+	comparedIn, knownIn map[string]bool
+	// untold are orders that the source has and of whose lines nothing is known here yet.
+	untold                        map[stock.ShopOrder]untold
 	nextPoll, nextList, nextWhole time.Time
 	// polledAt is when changes were last asked for, gap how long events wait from then on.
 	polledAt time.Time
@@ -80,6 +82,8 @@ type sourceBook struct {
 	// Locations as they were last listed.
 	Locations []stock.SourceLocation `json:"locations,omitempty"`
 	Loaded    bool                   `json:"loaded,omitempty"`
+	// Fed are the locations that were in use.
+	Fed []string `json:"fed,omitempty"`
 }
 
 // SetSource says that stock comes from a source; nil that it comes from a master store. It holds from the next
@@ -250,9 +254,9 @@ func (s *sourceLane) step(ctx context.Context, cfg SourceStore, f feeding) (time
 	case now.Before(s.retryAt):
 		return s.retryAt, nil
 	case len(f.locations) == 0:
-		return now.Add(idle), nil
+		return now.Add(idle), s.rest(ctx)
 	case s.supply == nil:
-		return time.Time{}, s.start(ctx, cfg)
+		return time.Time{}, s.start(ctx, cfg, f)
 	case !now.Before(s.nextList):
 		return time.Time{}, s.list(ctx, cfg, now)
 	}
@@ -289,6 +293,26 @@ func (s *sourceLane) step(ctx context.Context, cfg SourceStore, f feeding) (time
 	return s.next(cfg, f), nil
 }
 
+// rest notes that no store is fed: what changes meanwhile is not made up for.
+func (s *sourceLane) rest(ctx context.Context) error {
+	return s.e.ledger.Update(ctx, func(tx Tx) error {
+		var book sourceBook
+		text, err := tx.Value("", valueSource)
+		if err != nil || text == "" {
+			return err
+		}
+		if err := json.Unmarshal([]byte(text), &book); err != nil || len(book.Fed) == 0 {
+			return err
+		}
+		book.Fed = nil
+		b, err := json.Marshal(book)
+		if err != nil {
+			return err
+		}
+		return tx.SetValue("", valueSource, string(b))
+	})
+}
+
 // next is when there is something to do again.
 func (s *sourceLane) next(cfg SourceStore, f feeding) time.Time {
 	next := earlier(earlier(s.nextPoll, s.nextList), s.nextWhole)
@@ -311,12 +335,13 @@ func (s *sourceLane) hintsDue(cfg SourceStore) time.Time {
 }
 
 // start takes up the reading where the ledger says it stood.
-func (s *sourceLane) start(ctx context.Context, cfg SourceStore) error {
+func (s *sourceLane) start(ctx context.Context, cfg SourceStore, f feeding) error {
 	s.kept, s.dirty, s.imports = sourceBook{}, map[spot]*waiting{}, nil
 	s.comparedIn, s.knownIn = map[string]bool{}, map[string]bool{}
 	s.nextPoll, s.nextList = time.Time{}, time.Time{}
+	s.untold = map[stock.ShopOrder]untold{}
 	var used []stock.Supply
-	err := s.e.ledger.View(ctx, func(tx Tx) error {
+	err := s.e.ledger.Update(ctx, func(tx Tx) error {
 		used = nil
 		text, err := tx.Value("", valueSource)
 		if err != nil {
@@ -334,6 +359,16 @@ func (s *sourceLane) start(ctx context.Context, cfg SourceStore) error {
 			}
 			for _, i := range page {
 				after = i.ID
+				forgot := false
+				for _, location := range f.locations {
+					// A location that comes into use again begins with a baseline: what changed meanwhile is not made up for.
+					forgot = !slices.Contains(s.kept.Fed, location) && i.Forget(location) || forgot
+				}
+				if forgot {
+					if err := tx.PutSourceItem(i); err != nil {
+						return err
+					}
+				}
 				for _, u := range i.Supplies {
 					used = append(used, u.Supply)
 				}
@@ -361,8 +396,9 @@ func (s *sourceLane) start(ctx context.Context, cfg SourceStore) error {
 		s.nextList = s.kept.Listed.Add(listEvery)
 	}
 	for _, item := range s.kept.Dirty {
-		s.mark(item, s.locations())
+		s.mark(item, f.locations)
 	}
+	s.kept.Fed = f.locations
 	s.note(func(st *SourceState) {
 		st.Loaded, st.ComparedAt, st.Locations = s.kept.Loaded, s.kept.ComparedAt, s.kept.Locations
 	})
@@ -462,8 +498,7 @@ func (s *sourceLane) list(ctx context.Context, cfg SourceStore, now time.Time) e
 	s.nextList = now.Add(listEvery)
 	s.succeeded()
 	s.note(func(st *SourceState) { st.Locations = locations })
-	s.e.sourceListed(out)
-	return nil
+	return s.e.sourceListed(ctx, out)
 }
 
 // save keeps the book and the imports found since it was last kept.
@@ -498,6 +533,9 @@ func (s *sourceLane) found(f feeding, now time.Time) {
 			continue
 		}
 		order := stock.ShopOrder{Shop: store, ID: strings.TrimSpace(o.Order.ID)}
+		if len(o.Items) > 0 {
+			s.untold[order] = untold{o.Items, now}
+		}
 		for _, item := range o.Items {
 			s.imports = append(s.imports, stock.Import{Order: order, Item: item, At: now})
 		}
@@ -525,12 +563,16 @@ func (s *sourceLane) poll(ctx context.Context, cfg SourceStore, f feeding, now t
 	s.e.mu.Unlock()
 	var out *effects
 	var book sourceBook
-	err = s.e.ledger.Update(ctx, func(tx Tx) error {
+	var told []stock.ShopOrder
+	err = s.e.ledger.Update(ctx, func(tx Tx) (err error) {
 		out, book = newEffects(), s.kept
 		if err := s.save(tx, &book, s.imports); err != nil {
 			return err
 		}
 		if err := tx.PruneImports(now.Add(-importMemory)); err != nil {
+			return err
+		}
+		if told, err = s.learn(tx, out); err != nil {
 			return err
 		}
 		if now.Sub(connected) < min(settledIn, cfg.ImportWithin) {
@@ -542,6 +584,10 @@ func (s *sourceLane) poll(ctx context.Context, cfg SourceStore, f feeding, now t
 		return err
 	}
 	s.kept, s.imports = book, nil
+	for _, order := range told {
+		delete(s.untold, order)
+	}
+	s.e.rescan(out.rescan)
 	s.e.wake(out.wake)
 	return s.unlisted(ctx, dirty)
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"stocksync.dev/stocksync/internal/stock"
 )
@@ -48,12 +50,100 @@ func (e *Engine) rescan(stores []string) {
 }
 
 // sourceListed follows a list of the source's items.
-func (e *Engine) sourceListed(out *effects) {
+func (e *Engine) sourceListed(ctx context.Context, out *effects) error {
 	if out.listed {
+		for _, st := range e.terms() {
+			if err := e.configureLinks(ctx, st); err != nil {
+				return err
+			}
+		}
 		e.listed()
 	}
 	e.rescan(out.rescan)
 	e.wake(out.wake)
+	return nil
+}
+
+// untold is an order of the source that stands for a shop's, and its items.
+type untold struct {
+	items []string
+	since time.Time
+}
+
+// untoldFor is how long the lines of such an order are waited for.
+const untoldFor = time.Hour
+
+// learn links what orders show to be the same: of an order that a shop and the source have, the one product that is
+// matched with nothing sells the one item that is. It returns the orders that it need not be asked about again.
+func (s *sourceLane) learn(tx Tx, out *effects) (told []stock.ShopOrder, err error) {
+	now := s.e.clock.Now()
+	for order, u := range s.untold {
+		number, err := strconv.ParseInt(order.ID, 10, 64)
+		if err != nil {
+			told = append(told, order)
+			continue
+		}
+		lines, err := tx.OrderLines(order.Shop, number)
+		if err != nil {
+			return nil, err
+		}
+		if len(lines) == 0 && now.Sub(u.since) < untoldFor {
+			continue
+		}
+		told = append(told, order)
+		var products []stock.Ref
+		for _, l := range lines {
+			_, bound, err := tx.PlacementAt(order.Shop, l.Ref.Object())
+			if err != nil {
+				return nil, err
+			}
+			if !bound && l.Units != 0 && !slices.Contains(products, l.Ref) {
+				products = append(products, l.Ref)
+			}
+		}
+		items, err := unmatched(tx, order.Shop, u.items)
+		if err != nil {
+			return nil, err
+		}
+		if len(products) != 1 || len(items) != 1 || len(lines) != len(u.items) {
+			continue
+		}
+		_, linked, err := tx.LinkAt(order.Shop, products[0].Object())
+		if err != nil {
+			return nil, err
+		}
+		if _, taken, err := tx.LinkOf(order.Shop, items[0]); linked || taken || err != nil {
+			if err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if err := tx.PutLink(stock.Link{Store: order.Shop, Ref: products[0], Item: items[0], By: stock.LinkedByOrder}); err != nil {
+			return nil, err
+		}
+		out.rescan = append(out.rescan, order.Shop)
+	}
+	return told, nil
+}
+
+// unmatched are those of some items that no item of a store sells.
+func unmatched(tx Tx, store string, items []string) ([]string, error) {
+	var out []string
+	for _, id := range items {
+		item, known, err := tx.SourceItem(id)
+		if err != nil {
+			return nil, err
+		}
+		if !known {
+			continue
+		}
+		if _, bound, err := tx.Placement(store, item.Pool); err != nil {
+			return nil, err
+		} else if !bound {
+			out = append(out, id)
+		}
+	}
+	return out, nil
 }
 
 // itemSold is the item of the source that an item of the shop sells: the one with its SKU, exactly as spelled; or else

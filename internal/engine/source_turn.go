@@ -414,7 +414,7 @@ func aim(e *Engine, tx Tx, out *effects, now time.Time, cause string, item stock
 		}
 		shown, planned, was := p.Expected()+p.Todo, p.Enrolled && p.Blocked == "" && p.Target.Known, planOf(p)
 		before := p.Target
-		p.Retarget(number, moved || p.Target.Known && number != p.Target.Units, st.Policy)
+		p.Retarget(number, moved, st.Policy)
 		stock.Plan(pool, &p, st.Policy, now)
 		if planned {
 			e.drastic(p, shown, now, cause)

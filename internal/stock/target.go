@@ -157,6 +157,13 @@ func (s Stocked) Supply(location string) (Used, bool) {
 	return Used{}, false
 }
 
+// Forget takes the reading of a location away: what is read there next is a baseline again.
+func (s *Stocked) Forget(location string) bool {
+	n := len(s.Supplies)
+	s.Supplies = slices.DeleteFunc(slices.Clone(s.Supplies), func(u Used) bool { return u.Level.Location == location })
+	return len(s.Supplies) < n
+}
+
 // Use takes in a reading. It tells whether the item changed: its stock, or what is committed of it, counted here or not.
 // What is only on its way is no change, and neither is the first reading of a location.
 func (s *Stocked) Use(u Used) (moved bool) {
@@ -164,7 +171,7 @@ func (s *Stocked) Use(u Used) (moved bool) {
 	for i, was := range s.Supplies {
 		if was.Level.Location == u.Level.Location {
 			s.Supplies[i] = u
-			return was.Level.OnHand != u.Level.OnHand || was.Level.Committed != u.Level.Committed || was.Demand != u.Demand
+			return was.Level.OnHand != u.Level.OnHand || was.Level.Committed != u.Level.Committed || was.Level.Available != u.Level.Available || was.Demand != u.Demand
 		}
 	}
 	s.Supplies = append(s.Supplies, u)
