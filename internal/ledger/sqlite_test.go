@@ -555,3 +555,82 @@ func TestUrgentIsDueFirst(t *testing.T) {
 		}
 	})
 }
+
+// TestVolumeOfALostNode: a volume that is attached to another node while nobody closed the ledger on it holds all that
+// was acknowledged, and the lock of the process that is gone keeps nobody out.
+func TestVolumeOfALostNode(t *testing.T) {
+	t.Parallel()
+	from, to := t.TempDir(), t.TempDir()
+	lost := openTest(t, filepath.Join(from, "ledger.db"), Options{})
+	for n := range int64(50) {
+		if err := lost.Update(t.Context(), func(tx engine.Tx) error { return tx.Append(stock.Entry{Kind: stock.Ordered, Units: n}) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files, err := os.ReadDir(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		content, err := os.ReadFile(filepath.Join(from, f.Name()))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(to, f.Name()), content, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	found := openTest(t, filepath.Join(to, "ledger.db"), Options{})
+	rows, err := found.History(t.Context(), 0, 0)
+	if err != nil || len(rows) != 50 {
+		t.Fatalf("%d of 50 lines, %v", len(rows), err)
+	}
+	if err := found.Update(t.Context(), func(tx engine.Tx) error { return tx.Append(stock.Entry{Kind: stock.Ordered}) }); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestEverySchemaIsBroughtUp: a ledger of any version before this one keeps what it holds, and can be written.
+func TestEverySchemaIsBroughtUp(t *testing.T) {
+	t.Parallel()
+	for version := 1; version < len(migrations); version++ {
+		t.Run(fmt.Sprint(version), func(t *testing.T) {
+			t.Parallel()
+			path := ledgerPath(t)
+			db, err := sql.Open("sqlite", path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			texts := slices.Concat(migrations[:version]...)
+			texts = append(texts, fmt.Sprintf(`PRAGMA application_id = %d`, applicationID), fmt.Sprintf(`PRAGMA user_version = %d`, version),
+				`INSERT INTO pools (id, sku, units, is_set) VALUES (3, 'TSHIRT-M', 7, 1)`, `INSERT INTO keys VALUES ('tshirt-m', 3)`,
+				`UPDATE ledger SET id = '00112233445566778899aabbccddeeff', attempt = 41`,
+				`INSERT INTO store_values VALUES ('fr', 'products', 'here')`)
+			for _, text := range texts {
+				if _, err := db.Exec(text); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s := openTest(t, path, Options{})
+			if id, err := s.ID(t.Context(), ""); err != nil || id != "00112233445566778899aabbccddeeff" {
+				t.Errorf("the id is %q, %v", id, err)
+			}
+			err = s.Update(t.Context(), func(tx engine.Tx) error {
+				id, err1 := tx.PoolOf("tshirt-m")
+				pool, err2 := tx.Pool(id)
+				value, err3 := tx.Value("fr", "products")
+				attempt, err4 := tx.NextAttempt()
+				if pool.Units != 7 || !pool.Set || value != "here" || attempt != 42 {
+					t.Errorf("pool %+v, value %q, attempt %d", pool, value, attempt)
+				}
+				return errors.Join(err1, err2, err3, err4, tx.PutPlacement(stock.Placement{Store: "fr", Pool: id, Ref: stock.Ref{Product: 9}}))
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
