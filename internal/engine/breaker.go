@@ -146,7 +146,7 @@ func (e *Engine) held(tx Tx, now time.Time) (held bool, until time.Time, err err
 	}
 	if now.Sub(counted) >= countSKUs || of == 0 {
 		if master == "" {
-			of, err = countItems(tx)
+			of = e.sourceSize()
 		} else {
 			var stats Stats
 			stats, err = tx.Stats(master)

@@ -435,13 +435,7 @@ func (e *Engine) Status(ctx context.Context) ([]StoreState, error) {
 		return 1
 	})
 	err := e.ledger.View(ctx, func(tx Tx) error {
-		items := 0
-		if len(sourced) > 0 {
-			var err error
-			if items, err = countItems(tx); err != nil {
-				return err
-			}
-		}
+		items := e.sourceSize()
 		for i := range states {
 			stats, err := tx.Stats(states[i].StoreID)
 			if err != nil {

@@ -33,6 +33,7 @@ const (
 // sourceLane is the loop that reads the source. It alone speaks to it.
 type sourceLane struct {
 	e      *Engine
+	id     string
 	log    logr.Logger
 	signal Signal
 	cancel context.CancelFunc
@@ -63,6 +64,8 @@ type sourceLane struct {
 	gap      time.Duration
 	retryAt  time.Time
 	failures int
+	// told is the reason the observer was told, while requests fail.
+	told string
 }
 
 // waiting is an item at a location that is to be read.
@@ -107,7 +110,7 @@ func (e *Engine) SetSource(src *SourceStore) {
 		e.source = nil
 	}
 	if e.source == nil {
-		e.source = &sourceLane{e: e, log: e.log.WithValues("source", cfg.ID), signal: e.clock.NewSignal(), cfg: cfg, fresh: true,
+		e.source = &sourceLane{e: e, id: cfg.ID, log: e.log.WithValues("source", cfg.ID), signal: e.clock.NewSignal(), cfg: cfg, fresh: true,
 			rand: rand.New(rand.NewPCG(1, 2)), hinted: map[string]bool{}, state: SourceState{ID: cfg.ID}}
 		if e.running != nil {
 			e.launchSource()
@@ -227,6 +230,10 @@ func (s *sourceLane) failed(ctx context.Context, err error) time.Time {
 		}
 		st.Failure, st.LastError, st.LastErrorAt = f, f, now
 	})
+	if s.failures > 1 && s.told != f.Reason {
+		s.told = f.Reason
+		s.e.observer.Disconnected(s.id, f)
+	}
 	return s.retryAt
 }
 
@@ -239,6 +246,10 @@ func (s *sourceLane) note(change func(*SourceState)) {
 func (s *sourceLane) succeeded() {
 	now := s.e.clock.Now()
 	s.failures = 0
+	if s.told != "" {
+		s.told = ""
+		s.e.observer.Connected(s.id)
+	}
 	s.note(func(st *SourceState) {
 		st.LastSeen = now
 		if st.Failure != nil || st.ConnectedSince.IsZero() {
@@ -287,7 +298,7 @@ func (s *sourceLane) step(ctx context.Context, cfg SourceStore, f feeding) (time
 			}
 		}
 		clear(s.comparedIn)
-		s.nextWhole = now.Add(s.plan(ctx).CompareEvery)
+		s.nextWhole = now.Add(s.plan().CompareEvery)
 		return time.Time{}, nil
 	}
 	return s.next(cfg, f), nil
@@ -341,8 +352,9 @@ func (s *sourceLane) start(ctx context.Context, cfg SourceStore, f feeding) erro
 	s.nextPoll, s.nextList = time.Time{}, time.Time{}
 	s.untold = map[stock.ShopOrder]untold{}
 	var used []stock.Supply
+	var items []stock.Stocked
 	err := s.e.ledger.Update(ctx, func(tx Tx) error {
-		used = nil
+		used, items = nil, nil
 		text, err := tx.Value("", valueSource)
 		if err != nil {
 			return err
@@ -369,6 +381,7 @@ func (s *sourceLane) start(ctx context.Context, cfg SourceStore, f feeding) erro
 						return err
 					}
 				}
+				items = append(items, i)
 				for _, u := range i.Supplies {
 					used = append(used, u.Supply)
 				}
@@ -399,6 +412,7 @@ func (s *sourceLane) start(ctx context.Context, cfg SourceStore, f feeding) erro
 		s.mark(item, f.locations)
 	}
 	s.kept.Fed = f.locations
+	s.count(items)
 	s.note(func(st *SourceState) {
 		st.Loaded, st.ComparedAt, st.Locations = s.kept.Loaded, s.kept.ComparedAt, s.kept.Locations
 	})
@@ -498,6 +512,11 @@ func (s *sourceLane) list(ctx context.Context, cfg SourceStore, now time.Time) e
 	s.nextList = now.Add(listEvery)
 	s.succeeded()
 	s.note(func(st *SourceState) { st.Locations = locations })
+	if len(answer.Items) > 0 || since.IsZero() {
+		if err := s.recount(ctx); err != nil {
+			return err
+		}
+	}
 	return s.e.sourceListed(ctx, out)
 }
 
@@ -555,7 +574,7 @@ func (s *sourceLane) poll(ctx context.Context, cfg SourceStore, f feeding, now t
 	if err != nil {
 		return err
 	}
-	plan := s.plan(ctx)
+	plan := s.plan()
 	s.nextPoll, s.polledAt, s.gap = now.Add(plan.Poll), now, plan.Delay
 	s.succeeded()
 	s.e.mu.Lock()
@@ -743,6 +762,9 @@ func (s *sourceLane) compareOne(ctx context.Context, cfg SourceStore, f feeding,
 		return err
 	}
 	s.kept = book
+	if err := s.recount(ctx); err != nil {
+		return err
+	}
 	first := false
 	s.note(func(st *SourceState) {
 		first = !st.Loaded
@@ -755,17 +777,13 @@ func (s *sourceLane) compareOne(ctx context.Context, cfg SourceStore, f feeding,
 }
 
 // plan is how the requests are spent at the size things have.
-func (s *sourceLane) plan(ctx context.Context) SourcePlan {
+func (s *sourceLane) plan() SourcePlan {
 	size := SourceSize{Locations: len(s.locations()), OpenOrders: s.supply.OpenOrders(), PartlyFulfilled: len(s.supply.open.Partly(nil))}
-	_ = s.e.ledger.View(ctx, func(tx Tx) (err error) {
-		size.Items, err = countItems(tx)
-		return err
-	})
 	s.e.mu.Lock()
-	size.Poll, size.Compare = s.cfg.Poll, s.cfg.Compare
+	size.Items, size.Poll, size.Compare = s.state.Items, s.cfg.Poll, s.cfg.Compare
 	s.e.mu.Unlock()
 	p := PlanSource(s.supply.source.Capabilities(), size)
-	s.note(func(st *SourceState) { st.Plan, st.Items, st.OpenOrders = p, size.Items, size.OpenOrders })
+	s.note(func(st *SourceState) { st.Plan, st.OpenOrders = p, size.OpenOrders })
 	return p
 }
 

@@ -18,6 +18,16 @@ func (e *Engine) sourced() bool {
 	return e.source != nil
 }
 
+// sourceSize is how many items the source has.
+func (e *Engine) sourceSize() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.source == nil {
+		return 0
+	}
+	return e.source.state.Items
+}
+
 // reconfigured lets the source be read for what the stores are set to now.
 func (e *Engine) reconfigured() {
 	e.mu.Lock()
@@ -273,15 +283,15 @@ func (t *turn) sold(pool stock.Pool, p stock.Placement, l stock.Line, delta int6
 	if err != nil {
 		return err
 	}
-	owed := int64(0)
+	owed, held := int64(0), false
 	if known {
-		if owed, err = t.owe(&item, l, fresh); err != nil {
+		if owed, held, err = t.owe(&item, l, fresh); err != nil {
 			return err
 		}
 	}
 	stock.Order(&pool, &p, delta, t.st.Policy, "")
-	if !t.st.Policy.OrdersUnreadable {
-		// What the source knows already, or never hears of, stands in this shop until the item's next change.
+	if !t.st.Policy.OrdersUnreadable && !held {
+		// What the source never hears of stands in this shop until the item's next change.
 		p.Target.Aside -= delta - owed
 	}
 	if err := t.save(pool, p, nil); err != nil || owed == 0 {
@@ -302,25 +312,26 @@ func (t *turn) sold(pool stock.Pool, p stock.Placement, l stock.Line, delta int6
 		Evidence: fmt.Sprintf("order %d: %+d units are held back from all shops until the source has the order", l.Order, owed)})
 }
 
-// owe changes what is owed of a line, and tells by how much.
-func (t *turn) owe(item *stock.Stocked, l stock.Line, fresh bool) (int64, error) {
+// owe changes what is owed of a line, and tells by how much. held: a new sale that the source's number holds already.
+func (t *turn) owe(item *stock.Stocked, l stock.Line, fresh bool) (change int64, held bool, err error) {
 	units := l.Units
 	is := func(o stock.Owed) bool { return o.Store == t.st.ID && o.Order == l.Order && o.Line == l.Line }
 	location := t.st.Source.Location
 	if i := slices.IndexFunc(item.Owed, is); i >= 0 {
 		location = item.Owed[i].Location
 	} else if !fresh || t.st.Policy.OrdersUnreadable || item.Gone || !t.e.awaitsImports() {
-		return 0, nil
+		return 0, false, nil
 	}
 	u, _ := item.Supply(location)
 	has, err := imported(t.tx, t.st.ID, l.Order, item.ID, u.Step)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if has {
 		units = 0
 	}
-	return item.Owe(stock.Owed{Store: t.st.ID, Location: location, Order: l.Order, Line: l.Line, Units: units, Created: l.Created, Since: t.now}), nil
+	change = item.Owe(stock.Owed{Store: t.st.ID, Location: location, Order: l.Order, Line: l.Line, Units: units, Created: l.Created, Since: t.now})
+	return change, has && fresh, nil
 }
 
 // awaitsImports tells whether sales are held back until the source has an order for them.

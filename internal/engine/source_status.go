@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 
 	"stocksync.dev/stocksync/internal/stock"
 )
@@ -25,33 +26,7 @@ func (e *Engine) SourceStatus(ctx context.Context) (SourceState, bool, error) {
 
 // count fills in what the ledger knows.
 func (s *SourceState) count(tx Tx) error {
-	s.Items, s.CommittedElsewhere, s.Awaited, s.AwaitedUnits = 0, 0, 0, 0
-	bySKU := map[string]int{}
-	for after := ""; ; {
-		page, err := tx.SourceItems(after, 1000)
-		if err != nil {
-			return err
-		}
-		for _, i := range page {
-			after = i.ID
-			if i.Gone {
-				continue
-			}
-			s.Items++
-			if i.SKU != "" {
-				bySKU[i.SKU]++
-			}
-			if slices.ContainsFunc(i.Supplies, committedElsewhere) {
-				s.CommittedElsewhere++
-			}
-		}
-		if len(page) < 1000 {
-			break
-		}
-	}
-	maps.DeleteFunc(bySKU, func(_ string, items int) bool { return items < 2 })
-	shared := slices.Sorted(maps.Keys(bySKU))
-	s.SharedCount, s.Shared = len(shared), shared[:min(len(shared), maxNamed)]
+	s.Awaited, s.AwaitedUnits, s.AwaitedSince = 0, 0, time.Time{}
 	for i, d := range s.Doubted {
 		item, _, err := tx.SourceItem(d.Item)
 		if err != nil {
@@ -68,6 +43,28 @@ func (s *SourceState) count(tx Tx) error {
 		}
 	}
 	return err
+}
+
+// count puts into the state how many items there are, which SKUs several carry, and of how many more is committed than
+// orders hold.
+func (s *sourceLane) count(items []stock.Stocked) {
+	there, elsewhere := 0, 0
+	named := make([]stock.SourceItem, 0, len(items))
+	for _, i := range items {
+		if i.Gone {
+			continue
+		}
+		there++
+		named = append(named, i.SourceItem)
+		if slices.ContainsFunc(i.Supplies, committedElsewhere) {
+			elsewhere++
+		}
+	}
+	shared := slices.Sorted(maps.Keys(stock.SharedSKUs(named)))
+	s.note(func(st *SourceState) {
+		st.Items, st.CommittedElsewhere = there, elsewhere
+		st.SharedCount, st.Shared = len(shared), shared[:min(len(shared), maxNamed)]
+	})
 }
 
 // committedElsewhere tells whether the source commits more than open orders hold of the item itself.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,24 +22,29 @@ type sourceTurn struct {
 // itemKey is what a pool of a source's item is found by, beside its SKU.
 func itemKey(id string) stock.Key { return stock.Key("\x1f" + id) }
 
-// countItems is how many items there are.
-func countItems(tx Tx) (int, error) {
-	n := 0
-	for after := ""; ; {
-		page, err := tx.SourceItems(after, 1000)
-		if err != nil {
-			return 0, err
-		}
-		for _, i := range page {
-			after = i.ID
-			if !i.Gone {
-				n++
+// recount counts the items anew.
+func (s *sourceLane) recount(ctx context.Context) error {
+	var items []stock.Stocked
+	err := s.e.ledger.View(ctx, func(tx Tx) error {
+		items = nil
+		for after := ""; ; {
+			page, err := tx.SourceItems(after, 1000)
+			if err != nil {
+				return err
+			}
+			for _, i := range page {
+				after = i.ID
+				items = append(items, i)
+			}
+			if len(page) < 1000 {
+				return nil
 			}
 		}
-		if len(page) < 1000 {
-			return n, nil
-		}
+	})
+	if err == nil {
+		s.count(items)
 	}
+	return err
 }
 
 // locations writes down which locations went away and came back.
