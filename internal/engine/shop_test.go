@@ -45,6 +45,8 @@ type shop struct {
 	pushed [][]int64
 	// plug is set where the plugin is the only way in.
 	plug *plug
+	// wrote, when set, is told of each quantity that a write of ours left.
+	wrote func(*item)
 	// undone are the units per order that were given back before the restore, and are not any more.
 	undone map[int64]int64
 }
@@ -535,6 +537,9 @@ func (l *link) serve(pushes []engine.Push, i, death int, answers *[]engine.Resul
 			}
 			if writes {
 				it.quantity = quantity
+				if l.s.wrote != nil {
+					l.s.wrote(it)
+				}
 			}
 			answer := it.reading()
 			answer.Markers, answer.Modified = seen, modified
