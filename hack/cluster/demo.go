@@ -20,10 +20,18 @@ var (
 	demoSales = map[string]int{"fr": 3, "de": 2}
 )
 
-// runDemo brings up everything, sells in two shops at once and shows that all shops agree.
-func runDemo(ctx context.Context, c cluster) error {
+// runDemo brings up everything and plays the demo of a name.
+func runDemo(ctx context.Context, c cluster, name string) error {
+	sc, err := sceneOf(name)
+	if err != nil {
+		return err
+	}
 	fmt.Println("StockSync demo. Needs Debian or similar, root and Go; or Docker and kind.")
 	start := time.Now()
+	what := "three shops, hq, fr and de, each with a stock of its own"
+	if sc.account {
+		what = "a Katana account, and two shops, oslo and turin, each with a stock of its own"
+	}
 	for _, step := range []struct {
 		what string
 		run  func() error
@@ -31,18 +39,26 @@ func runDemo(ctx context.Context, c cluster) error {
 		{"a Kubernetes cluster", func() error { return c.up(ctx) }},
 		{"images", func() error { return load(ctx, c, nil) }},
 		{"the operator", func() error { return installOperator(ctx, c) }},
-		{"three shops, hq, fr and de, each with a stock of its own", func() error { return upStores(ctx, c) }},
+		{what, func() error { return upStores(ctx, c, sc) }},
 	} {
 		fmt.Printf("\n==> %s\n", step.what)
 		if err := step.run(); err != nil {
 			return err
 		}
 	}
+	if sc.account {
+		return playKatana(ctx, c, sc, start)
+	}
+	return playShops(ctx, c, sc, start)
+}
+
+// playShops sells in two shops at once and shows that all shops agree.
+func playShops(ctx context.Context, c cluster, sc scene, start time.Time) error {
 	k, err := newKubectl(ctx, c)
 	if err != nil {
 		return err
 	}
-	shops, stop, err := openShops(ctx, c, k)
+	shops, stop, err := openShops(ctx, c, k, sc)
 	if err != nil {
 		return err
 	}
@@ -52,7 +68,7 @@ func runDemo(ctx context.Context, c cluster) error {
 	}
 
 	fmt.Print("\n==> a topology: hq is the master, fr and de follow\n")
-	if err := applyTopology(ctx, c); err != nil {
+	if err := applyTopology(ctx, c, sc); err != nil {
 		return err
 	}
 	for _, object := range []string{"stocksynctopologies", "childstores"} {
@@ -104,17 +120,17 @@ To tear down: make cluster-down
 	return nil
 }
 
-// openShops prepares REST requests to the three shops. stop ends what was started for it.
-func openShops(ctx context.Context, c cluster, k kubectl) (shops []*shop.Shop, stop func(), err error) {
+// openShops prepares REST requests to the shops. stop ends what was started for it.
+func openShops(ctx context.Context, c cluster, k kubectl, sc scene) (shops []*shop.Shop, stop func(), err error) {
 	ca, err := k.secret(ctx, "shops", "stores-ca")
 	if err != nil {
 		return nil, nil, err
 	}
-	address, stop, err := frontAddress(ctx, c, k)
+	address, stop, err := frontAddress(ctx, c, k, sc.stores[0].ID)
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, s := range stores() {
+	for _, s := range sc.stores {
 		if err := s.fillKeys(ctx, k); err != nil {
 			stop()
 			return nil, nil, err
@@ -131,13 +147,13 @@ func openShops(ctx context.Context, c cluster, k kubectl) (shops []*shop.Shop, s
 
 // frontAddress is where the shops' web server is reached from here: its service address on this machine's own
 // cluster, a forwarded port elsewhere.
-func frontAddress(ctx context.Context, c cluster, k kubectl) (address string, stop func(), err error) {
+func frontAddress(ctx context.Context, c cluster, k kubectl, service string) (address string, stop func(), err error) {
 	if _, ok := c.(local); ok {
-		ip, err := k.run(ctx, nil, "get", "service", "hq", "--namespace", "stores", "-o", "jsonpath={.spec.clusterIP}")
+		ip, err := k.run(ctx, nil, "get", "service", service, "--namespace", "stores", "-o", "jsonpath={.spec.clusterIP}")
 		return net.JoinHostPort(string(ip), "443"), func() {}, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	cmd := exec.CommandContext(ctx, k.program, "--kubeconfig", k.config, "port-forward", "--namespace", "stores", "service/hq", ":443")
+	cmd := exec.CommandContext(ctx, k.program, "--kubeconfig", k.config, "port-forward", "--namespace", "stores", "service/"+service, ":443")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -162,7 +178,10 @@ func sellAtOnce(ctx context.Context, shops []*shop.Shop, sku string) error {
 	results := make(chan error, len(demoSales))
 	for _, s := range shops {
 		if units := demoSales[s.ID]; units > 0 {
-			go func() { results <- s.Sell(ctx, sku, units) }()
+			go func() {
+				_, err := s.Sell(ctx, sku, units)
+				results <- err
+			}()
 		}
 	}
 	var errs []error

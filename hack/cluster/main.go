@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"stocksync.dev/stocksync/hack/cluster/internal/binaries"
@@ -24,9 +25,11 @@ const usage = `usage: go -C hack/cluster run . COMMAND
   audit-log        print the file of the API server's audit log, nothing where it cannot be read
   load [TARGET…]   make the images of the Dockerfiles' targets and load them into the cluster; all without TARGET
   operator         install the operator, with the settings of hack/cluster/operator
-  stores           start the demo's simulated shops and the web server in front of them, with keys and certificates
-  demo             all of it, then two sales at once and what every shop shows
-  topology         apply the demo's topology of those shops
+  stores [katana]  start the demo's simulated shops and the web server in front of them, with keys and certificates;
+                   with katana the shops and the account of that demo
+  demo             all of it, then two sales at once and what every shop shows; with $DEMO=katana a Katana account
+                   and two shops
+  topology [katana]  apply the demo's topology
   diagnose         print pods, events, objects and logs
   images DIR       make the images of all targets as archives in DIR
   volumes          make the volumes anew whose claims are gone; up does it too
@@ -97,11 +100,19 @@ func run(ctx context.Context, args []string) error {
 	case "diagnose":
 		return diagnose(ctx, c)
 	case "stores":
-		return upStores(ctx, c)
+		sc, err := sceneOf(strings.Join(args[1:], " "))
+		if err != nil {
+			return err
+		}
+		return upStores(ctx, c, sc)
 	case "demo":
-		return runDemo(ctx, c)
+		return runDemo(ctx, c, os.Getenv("DEMO"))
 	case "topology":
-		return applyTopology(ctx, c)
+		sc, err := sceneOf(strings.Join(args[1:], " "))
+		if err != nil {
+			return err
+		}
+		return applyTopology(ctx, c, sc)
 	case "volumes":
 		return c.volumes(ctx)
 	}

@@ -4,15 +4,18 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"embed"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/template"
 
@@ -34,16 +37,45 @@ type store struct {
 	ConsumerKey, ConsumerSecret, AdminToken string
 }
 
-// stores are the demo's shops: a head office with the whole range, and two that sell it too.
-func stores() []store {
-	all := []store{
-		{ID: "hq", Name: "Head office", Factor: "1"},
-		{ID: "fr", Name: "Boutique FR", Factor: "0.5", Slow: true},
-		{ID: "de", Name: "Laden DE", Factor: "2", Slow: true},
+// scene is what one demo shows.
+type scene struct {
+	stores []store
+	// account: there is an account of Katana, too. topology is the file of the demo's objects.
+	account  bool
+	topology string
+}
+
+// sceneOf is the demo of a name: the plain one, or "katana".
+func sceneOf(name string) (scene, error) {
+	switch name {
+	case "":
+		// A head office with the whole range, and two shops that sell it too.
+		return scene{topology: "demo/topology.yaml", stores: at(300,
+			store{ID: "hq", Name: "Head office", Factor: "1"},
+			store{ID: "fr", Name: "Boutique FR", Factor: "0.5", Slow: true},
+			store{ID: "de", Name: "Laden DE", Factor: "2", Slow: true})}, nil
+	case "katana":
+		return scene{topology: "demo/topology-katana.yaml", account: true, stores: at(katanaProducts,
+			store{ID: "oslo", Name: "Butikk Oslo", Factor: "0.5"},
+			store{ID: "turin", Name: "Negozio Torino", Factor: "2"})}, nil
 	}
+	return scene{}, fmt.Errorf("there is no demo %q: leave it out, or name katana", name)
+}
+
+// hosts are the names of all that is behind the front.
+func hosts() []string {
+	var out []string
+	for _, name := range []string{"hq", "fr", "de", "oslo", "turin", "katana"} {
+		out = append(out, name+domain)
+	}
+	return out
+}
+
+const domain = ".stores.svc.cluster.local"
+
+func at(products int, all ...store) []store {
 	for i := range all {
-		all[i].Host = all[i].ID + ".stores.svc.cluster.local"
-		all[i].Products = 300
+		all[i].Host, all[i].Products = all[i].ID+domain, products
 	}
 	return all
 }
@@ -87,9 +119,9 @@ func (k kubectl) secret(ctx context.Context, namespace, name string) (map[string
 	return s.Data, json.Unmarshal(out, &s)
 }
 
-// upStores starts the simulated shops and the web server in front of them, and waits until they answer. Keys and
+// upStores starts what a demo needs and the web server in front of it, and waits until all of it answers. Keys and
 // certificates that are already in the cluster stay.
-func upStores(ctx context.Context, c cluster) error {
+func upStores(ctx context.Context, c cluster, sc scene) error {
 	k, err := newKubectl(ctx, c)
 	if err != nil {
 		return err
@@ -113,7 +145,20 @@ func upStores(ctx context.Context, c cluster) error {
 		return err
 	}
 	all := bytes.NewBuffer(objects)
-	for _, s := range stores() {
+	wait := []string{"front"}
+	if sc.account {
+		a, err := newAccount(ctx, k)
+		if err != nil {
+			return err
+		}
+		all.WriteString("---\n")
+		if err := a.manifest(all); err != nil {
+			return err
+		}
+		wait = append(wait, "katana-account")
+	}
+	for _, s := range sc.stores {
+		wait = append(wait, s.ID+"-store")
 		if err := s.fillKeys(ctx, k); err != nil {
 			return err
 		}
@@ -126,7 +171,7 @@ func upStores(ctx context.Context, c cluster) error {
 		return err
 	}
 	fmt.Fprintln(os.Stderr, "waiting for the stores")
-	for _, name := range []string{"front", "hq-store", "fr-store", "de-store"} {
+	for _, name := range wait {
 		if _, err := k.run(ctx, nil, "rollout", "status", "deployment/"+name, "--namespace", "stores", "--timeout", "120s"); err != nil {
 			return err
 		}
@@ -156,18 +201,14 @@ func applyCertificates(ctx context.Context, k kubectl) error {
 		return err
 	}
 	leaf, err := k.secret(ctx, "stores", "front-tls")
-	if err != nil || (ca != nil && leaf != nil) {
+	if err != nil || (ca != nil && names(leaf["tls.crt"], hosts())) {
 		return err
 	}
 	authority, err := pki.NewAuthority("stocksync-demo-stores")
 	if err != nil {
 		return err
 	}
-	var hosts []string
-	for _, s := range stores() {
-		hosts = append(hosts, s.Host)
-	}
-	pair, err := authority.Issue(pki.Leaf{CommonName: "front", Hosts: hosts})
+	pair, err := authority.Issue(pki.Leaf{CommonName: "front", Hosts: hosts()})
 	if err != nil {
 		return err
 	}
@@ -179,13 +220,23 @@ func applyCertificates(ctx context.Context, k kubectl) error {
 	)
 }
 
-// applyTopology applies the sample topology.
-func applyTopology(ctx context.Context, c cluster) error {
+// names tells whether a certificate is for all these hosts.
+func names(certificate []byte, hosts []string) bool {
+	block, _ := pem.Decode(certificate)
+	if block == nil {
+		return false
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	return err == nil && !slices.ContainsFunc(hosts, func(h string) bool { return cert.VerifyHostname(h) != nil })
+}
+
+// applyTopology applies a demo's topology.
+func applyTopology(ctx context.Context, c cluster, sc scene) error {
 	k, err := newKubectl(ctx, c)
 	if err != nil {
 		return err
 	}
-	yaml, err := demo.ReadFile("demo/topology.yaml")
+	yaml, err := demo.ReadFile(sc.topology)
 	if err != nil {
 		return err
 	}
