@@ -65,7 +65,7 @@ func sameAccount(a, b Katana) bool {
 func engineSource(st Store, source engine.Source) *engine.SourceStore {
 	out := &engine.SourceStore{ID: st.ID, Driver: source}
 	if s := st.Settings; s != nil {
-		out.ImportWithin, out.Poll, out.Compare = s.Katana.ImportGrace, s.Katana.Poll, s.Katana.Compare
+		out.ImportWithin, out.Poll, out.Compare, out.IgnoreCase = s.Katana.ImportGrace, s.Katana.Poll, s.Katana.Compare, s.Katana.IgnoreCase
 		if s.Katana.ImportGrace == 0 {
 			out.ImportWithin = -1
 		}

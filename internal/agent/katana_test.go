@@ -388,6 +388,78 @@ func TestKatanaIsSaidToBeWrong(t *testing.T) {
 	}
 }
 
+// TestKatanaDrift: what somebody typed in a shop stands until the item changes, a reconcile tells of it, and writes
+// Katana's number where that is wanted.
+func TestKatanaDrift(t *testing.T) {
+	t.Parallel()
+	clock := newFastClock()
+	erp := newErpServer(t, clock, &toAgent{}, "SKU-0001")
+	fr := newShop(t, clock, "fr", nil, sim.SeedOptions{Products: 12, Quantity: func(int) float64 { return 7 }})
+	docs := func(drift string) []string {
+		return []string{erp.doc("  mode: Sync\n", ""), erp.secret(firstToken), erp.fedDoc(fr, "fr", ", drift: "+drift), fr.secret("fr")}
+	}
+	b := startAgent(t, benchOptions{clock: clock}, docs("Keep")...)
+	shows := func(want string) func() (bool, string) {
+		return func() (bool, string) {
+			got := quantities(t, []*shopServer{fr}, "SKU-0001")
+			return got == want, got
+		}
+	}
+	eventually(t, "everything is read", func() (bool, string) {
+		s := b.status()
+		return storeOf(t, s, "fr").Enrolled == 1 && storeOf(t, s, "katana").InSync.Status == "True", asJSON(s)
+	})
+	erp.stock(t, "SKU-0001", 2)
+	eventually(t, "it follows", shows("42"))
+	if err := fr.EditStock("SKU-0001", 5); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the edit is read, and left alone", func() (bool, string) {
+		h, err := b.client.History(t.Context(), "SKU-0001", 10)
+		return err == nil && len(h.Shelves) == 1 && h.Shelves[0].Shown == 5 && h.Shelves[0].Todo == 0 && strings.Contains(h.Shelves[0].Note, "left as it is"), asJSON(h)
+	})
+	for _, drift := range []string{"Keep", "Correct"} {
+		want := map[string]string{"Keep": "5", "Correct": "42"}[drift]
+		b.apply(docs(drift)...)
+		r, err := b.client.StartRun(t.Context(), agentapi.RunRequest{Kind: agentapi.KindReconcile})
+		for err == nil && r.State == agentapi.Running {
+			r, err = b.client.WaitRun(t.Context(), r.ID, r.Sequence)
+		}
+		if err != nil || r.Stores[0].Differing != 1 || (r.State == agentapi.Succeeded) != (drift == "Correct") {
+			t.Errorf("drift %s: %s %v", drift, asJSON(r), err)
+		}
+		eventually(t, "the shop shows what drift "+drift+" asks for", shows(want))
+	}
+}
+
+// TestKatanaIgnoresCase: SKUs are compared exactly, until people say otherwise.
+func TestKatanaIgnoresCase(t *testing.T) {
+	t.Parallel()
+	clock := newFastClock()
+	erp := newErpServer(t, clock, &toAgent{}, "sku-0001", "SKU-0002")
+	fr := newShop(t, clock, "fr", nil, sim.SeedOptions{Products: 12, Quantity: func(int) float64 { return 7 }})
+	docs := func(comparison string) []string {
+		return []string{erp.doc("  mode: Sync\n", "      skuComparison: "+comparison+"\n"), erp.secret(firstToken), erp.fedDoc(fr, "fr", ""), fr.secret("fr")}
+	}
+	b := startAgent(t, benchOptions{clock: clock}, docs("CaseSensitive")...)
+	matched := func(n int) func() (bool, string) {
+		return func() (bool, string) {
+			st := storeOf(t, b.status(), "fr")
+			return st.Enrolled == n && st.Sourced.Matched == n && st.Sourced.Skipped == 2-n, asJSON(st)
+		}
+	}
+	eventually(t, "one matches", matched(1))
+	b.apply(docs("CaseInsensitive")...)
+	eventually(t, "both match", matched(2))
+	erp.stock(t, "sku-0001", 2)
+	eventually(t, "it follows", func() (bool, string) {
+		got := quantities(t, []*shopServer{fr}, "SKU-0001")
+		return got == "42", got
+	})
+	b.apply(docs("CaseSensitive")...)
+	eventually(t, "one matches again", matched(1))
+}
+
 // TestKatanaIsObserved: in mode Observe Katana and the shops are read, what differs is told, and nothing is written
 // anywhere, not even a webhook.
 func TestKatanaIsObserved(t *testing.T) {

@@ -20,6 +20,14 @@ func (c call) sourced() bool {
 	return c.a.conf.Sourced
 }
 
+// ignoresCase tells whether the source's SKUs are kept in capitals.
+func (c call) ignoresCase() bool {
+	c.a.mu.Lock()
+	defer c.a.mu.Unlock()
+	s := c.a.conf.Stores[0].Settings
+	return s != nil && s.Katana != nil && s.Katana.IgnoreCase
+}
+
 // child checks that a child store of this id is configured.
 func (c call) child(id string) error {
 	if id == "" {
@@ -86,6 +94,9 @@ func setLink(ctx context.Context, c call) (any, error) {
 	}
 	if q.Item, q.SKU = strings.TrimSpace(q.Item), strings.TrimSpace(q.SKU); (q.Item == "") == (q.SKU == "") {
 		return nil, badRequest("name the item of the source either by its id or by its SKU there")
+	}
+	if c.ignoresCase() {
+		q.SKU = strings.ToUpper(q.SKU)
 	}
 	err = c.a.ledger.Update(ctx, func(tx engine.Tx) error {
 		item, err := sourceItem(tx, q)

@@ -87,6 +87,8 @@ type sourceBook struct {
 	Loaded    bool                   `json:"loaded,omitempty"`
 	// Fed are the locations that were in use.
 	Fed []string `json:"fed,omitempty"`
+	// IgnoreCase tells how the SKUs were taken in.
+	IgnoreCase bool `json:"ignoreCase,omitempty"`
 }
 
 // SetSource says that stock comes from a source; nil that it comes from a master store. It holds from the next
@@ -405,7 +407,7 @@ func (s *sourceLane) start(ctx context.Context, cfg SourceStore, f feeding) erro
 	if s.nextWhole = s.kept.ComparedAt.Add(every); s.kept.ComparedAt.IsZero() {
 		s.nextWhole = s.e.clock.Now().Add(every)
 	}
-	if s.kept.Loaded {
+	if s.kept.Loaded && s.kept.IgnoreCase == cfg.IgnoreCase {
 		s.nextList = s.kept.Listed.Add(listEvery)
 	}
 	for _, item := range s.kept.Dirty {
@@ -484,6 +486,9 @@ func (s *sourceLane) list(ctx context.Context, cfg SourceStore, now time.Time) e
 		}
 	}
 	since := s.kept.Listed
+	if s.kept.IgnoreCase != cfg.IgnoreCase {
+		since = time.Time{}
+	}
 	if !since.IsZero() {
 		since = since.Add(-cmp.Or(cfg.Reading.Overlap, 2*time.Minute))
 	}
@@ -491,9 +496,12 @@ func (s *sourceLane) list(ctx context.Context, cfg SourceStore, now time.Time) e
 	if err != nil {
 		return err
 	}
+	for i := range answer.Items {
+		answer.Items[i].SKU = spelledIn(answer.Items[i].SKU, cfg.IgnoreCase)
+	}
 	var out *effects
 	book := s.kept
-	book.Locations, book.Listed = locations, answer.Window.From
+	book.Locations, book.Listed, book.IgnoreCase = locations, answer.Window.From, cfg.IgnoreCase
 	err = s.e.ledger.Update(ctx, func(tx Tx) error {
 		out = newEffects()
 		t := s.turn(tx, cfg, out)

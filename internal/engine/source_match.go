@@ -164,7 +164,7 @@ func (t *turn) itemSold(item Item) (found stock.Stocked, linked, ok bool, err er
 		if t.st.Excluded != nil && sku != "" && t.st.Excluded(stock.KeyOf(sku)) {
 			return stock.Stocked{}, false, false, nil
 		}
-		live, err := live(t.tx, sku)
+		live, err := live(t.tx, spelledIn(sku, t.e.ignoresCase()))
 		if err != nil {
 			return stock.Stocked{}, false, false, err
 		}
@@ -332,6 +332,21 @@ func (t *turn) owe(item *stock.Stocked, l stock.Line, fresh bool) (change int64,
 	}
 	change = item.Owe(stock.Owed{Store: t.st.ID, Location: location, Order: l.Order, Line: l.Line, Units: units, Created: l.Created, Since: t.now})
 	return change, has && fresh, nil
+}
+
+// ignoresCase tells whether SKUs are compared without regard to case.
+func (e *Engine) ignoresCase() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.source != nil && e.source.cfg.IgnoreCase
+}
+
+// spelledIn is a SKU as it is kept and compared.
+func spelledIn(sku string, ignoreCase bool) string {
+	if ignoreCase {
+		return strings.ToUpper(strings.TrimSpace(sku))
+	}
+	return sku
 }
 
 // awaitsImports tells whether sales are held back until the source has an order for them.

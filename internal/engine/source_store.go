@@ -17,6 +17,8 @@ type SourceStore struct {
 	ImportWithin time.Duration
 	// Poll and Compare are how often people want what changed to be asked for, and everything to be compared; see [SourceSize].
 	Poll, Compare time.Duration
+	// IgnoreCase: SKUs are compared without regard to case. They are kept in capitals then.
+	IgnoreCase bool
 	// Debounce is how long events of the source gather before what they name is read (2 s when 0).
 	Debounce time.Duration
 	// Reading are the waiting times of readings. Its From is the ledger's to say.
