@@ -98,17 +98,15 @@ func setLink(ctx context.Context, c call) (any, error) {
 	if c.ignoresCase() {
 		q.SKU = strings.ToUpper(q.SKU)
 	}
-	err = c.a.ledger.Update(ctx, func(tx engine.Tx) error {
+	err = c.a.ledger.View(ctx, func(tx engine.Tx) error {
 		item, err := sourceItem(tx, q)
-		if err != nil {
-			return err
-		}
-		return tx.PutLink(stock.Link{Store: q.Store, Ref: stock.Ref{Product: q.ID}, Item: item.ID, By: stock.LinkedByPerson})
+		q.Item = item.ID
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return agentapi.Closed{Count: 1}, c.a.runs.Rescan(q.Store)
+	return agentapi.Closed{Count: 1}, c.a.engine.Link(ctx, stock.Link{Store: q.Store, Ref: stock.Ref{Product: q.ID}, Item: q.Item, By: stock.LinkedByPerson})
 }
 
 // sourceItem finds the item of the source that a request names.
@@ -145,7 +143,7 @@ func removeLink(ctx context.Context, c call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = c.a.ledger.Update(ctx, func(tx engine.Tx) error {
+	err = c.a.ledger.View(ctx, func(tx engine.Tx) error {
 		l, there, err := tx.LinkAt(q.Store, q.ID)
 		switch {
 		case err != nil:
@@ -155,12 +153,12 @@ func removeLink(ctx context.Context, c call) (any, error) {
 		case l.By == stock.LinkedByConfig:
 			return badRequest("this link is in the ConfigMap of the store's `katana.linksConfigMapRef`: remove it there")
 		}
-		return tx.DeleteLink(q.Store, q.ID)
+		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return agentapi.Closed{Count: 1}, c.a.runs.Rescan(q.Store)
+	return agentapi.Closed{Count: 1}, c.a.engine.Unlink(ctx, q.Store, stock.Ref{Product: q.ID})
 }
 
 // listNumbers tells what a store shows of each SKU and should show.

@@ -598,7 +598,8 @@ func TestK25Reconfigured(t *testing.T) {
 }
 
 // TestK26KatanaIsTheTruth: a hand edit stands until the item's next change, goes nowhere, and is overwritten then; the write
-// is relative all the same, so that a sale at that moment is not lost. A reconcile that is asked for corrects it.
+// is relative all the same, so that a sale at that moment is not lost. A reconcile corrects it where
+// that is wanted.
 func TestK26KatanaIsTheTruth(t *testing.T) {
 	t.Parallel()
 	f := started(t, 2, 1)
@@ -616,6 +617,11 @@ func TestK26KatanaIsTheTruth(t *testing.T) {
 	f.configure()
 	f.shops[1].edit(firstObject, 3)
 	f.pass(10 * time.Minute)
+	f.reconcile(agentapi.DifferencesOnly)
+	f.shows(0, 12, 3)
+	f.terms[f.shops[1].id].Correct = true
+	f.configure()
+	f.pass(time.Minute)
 	f.reconcile(agentapi.DifferencesOnly)
 	f.shows(0, 12, 12)
 	// A shopper buys while the write is under way.
