@@ -444,7 +444,12 @@ func (l *lane) write(ctx context.Context, st Store) (wrote bool, until time.Time
 		// What was due may have been put right by what was just read.
 		return err == nil && held.IsZero(), held, err
 	}
+	began := l.e.clock.Now()
 	sendErr := st.Absolute.Send(ctx, event)
+	ended := l.e.clock.Now()
+	var fault *Fault
+	_ = errors.As(sendErr, &fault)
+	l.pace.learn(len(sent), ended.Sub(began), fault, ended)
 	if err := l.sentEvent(ctx, st, sent, sendErr); err != nil {
 		return true, time.Time{}, err
 	}
@@ -476,7 +481,9 @@ func (l *lane) dueAbsolute(ctx context.Context, st Store) (pools []int64, until 
 			switch {
 			case !may:
 				until = earlier(until, at)
-			case len(pools) < SendSize && !slices.Contains(pools, p.Pool):
+			case now.Before(l.pace.until) && !p.Urgent():
+				until = earlier(until, l.pace.until)
+			case len(pools) < min(SendSize, l.pace.size()) && !slices.Contains(pools, p.Pool):
 				pools = append(pools, p.Pool)
 			}
 		}

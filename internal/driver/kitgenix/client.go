@@ -306,7 +306,7 @@ func classify(res *http.Response, body []byte) error {
 		return &engine.Fault{Reason: v1alpha1.ReasonPluginMissing, Unsent: true,
 			Message: "WordPress answers, but the Kitgenix Stock Sync plugin is not there: install and activate it"}
 	case status == http.StatusRequestEntityTooLarge:
-		return &engine.Fault{Reason: v1alpha1.ReasonUnexpectedContent, Unsent: true, Message: "the shop, or a server in front of it, refuses a request of this size"}
+		return &engine.Fault{Reason: v1alpha1.ReasonUnexpectedContent, Unsent: true, TooLarge: true, Message: "the shop, or a server in front of it, refuses a request of this size"}
 	case status >= 500:
 		return &engine.Fault{Reason: v1alpha1.ReasonServerError, RetryAfter: httpfault.RetryAfter(res.Header),
 			Message: fmt.Sprintf("the shop answered HTTP %d; its PHP error log says more", status)}
