@@ -21,9 +21,9 @@ type Katana struct {
 	// of the system's. When omitted the system's are trusted.
 	// +optional
 	CABundleSecretKeyRef *SecretKeyReference `json:"caBundleSecretKeyRef,omitempty"`
-	// requestsPerMinute is how many requests a minute the account is good for, all
-	// topologies of one agent with this key together. Between 10 and 6000. When
-	// omitted it is what Katana's answers say, 60 until then.
+	// requestsPerMinute is how many requests a minute may be sent with this key, and
+	// fewer where Katana's answers allow fewer: leave some to other programs. Between
+	// 10 and 6000. When omitted it is what Katana's answers say, 60 until then.
 	// +optional
 	// +kubebuilder:validation:Minimum=10
 	// +kubebuilder:validation:Maximum=6000

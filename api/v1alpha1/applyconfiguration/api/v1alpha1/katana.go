@@ -23,9 +23,9 @@ type KatanaApplyConfiguration struct {
 	// caBundleSecretKeyRef names the PEM certificates to trust for `apiURL` instead
 	// of the system's. When omitted the system's are trusted.
 	CABundleSecretKeyRef *SecretKeyReferenceApplyConfiguration `json:"caBundleSecretKeyRef,omitempty"`
-	// requestsPerMinute is how many requests a minute the account is good for, all
-	// topologies of one agent with this key together. Between 10 and 6000. When
-	// omitted it is what Katana's answers say, 60 until then.
+	// requestsPerMinute is how many requests a minute may be sent with this key, and
+	// fewer where Katana's answers allow fewer: leave some to other programs. Between
+	// 10 and 6000. When omitted it is what Katana's answers say, 60 until then.
 	RequestsPerMinute *int32 `json:"requestsPerMinute,omitempty"`
 	// pollIntervalSeconds is the time, in seconds, between two polls of what changed,
 	// the safety net under webhooks. Between 15 and 3600. When omitted it is 60, or
