@@ -1,6 +1,7 @@
 package docs_test
 
 import (
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"regexp"
@@ -22,6 +23,22 @@ func TestNamedTestsExist(t *testing.T) {
 			if !known[m[1]] {
 				t.Errorf("%s names %s, and there is no such test", page, m[1])
 			}
+		}
+	}
+}
+
+// TestEveryRuleOfKatanaHasATest: K1 to K28, each with one test of its own that the page names.
+func TestEveryRuleOfKatanaHasATest(t *testing.T) {
+	t.Parallel()
+	page, code := read(t, "docs/algebra.md"), read(t, "internal/engine/rules_test.go")
+	for n := 1; n <= 28; n++ {
+		row := regexp.MustCompile(fmt.Sprintf("(?m)^\\| K%d \\| [^|]+ \\| `(TestK%02d[A-Z]\\w+)` \\|$", n, n)).FindStringSubmatch(page)
+		if row == nil {
+			t.Errorf("docs/algebra.md names no test of rule K%d", n)
+			continue
+		}
+		if strings.Count(code, "\nfunc "+row[1]+"(") != 1 {
+			t.Errorf("internal/engine/rules_test.go has no %s", row[1])
 		}
 	}
 }

@@ -368,3 +368,47 @@ func TestTheStateTellsThePlan(t *testing.T) {
 	}
 	f.wrote(0)
 }
+
+// TestItemsThatWereNeverStocked: where Katana has no row for an item it has none of it, and the first stock it gets is written.
+func TestItemsThatWereNeverStocked(t *testing.T) {
+	t.Parallel()
+	f := newFed(t, 1, 1)
+	f.variants = append(f.variants, f.account.AddProduct("NEVER"))
+	f.shops[0].add(firstObject+1, "NEVER", 5)
+	f.boot()
+	f.pass(10 * time.Minute)
+	f.wrote(0)
+	states, err := f.a.engine.Status(t.Context())
+	if f.do(err); states[0].Stats.Waiting != 0 || states[0].Stats.Enrolled != 2 {
+		t.Errorf("the store waits for a number: %+v", states[0].Stats)
+	}
+	f.do(f.account.Adjust(f.variants[1], f.here, sim.Units(3)))
+	f.follow()
+	f.shows(1, 3)
+	f.wrote(1)
+}
+
+// TestBreakerHoldsAnAccountThatIsEmptied: a mistake in Katana that would bring everything to zero waits for a person.
+func TestBreakerHoldsAnAccountThatIsEmptied(t *testing.T) {
+	t.Parallel()
+	f := newFed(t, 1, 60)
+	for k := range f.variants {
+		f.shops[0].items[int64(firstObject+k)].quantity = 10
+	}
+	f.boot()
+	f.pass(3 * time.Minute)
+	for _, v := range f.variants {
+		f.do(f.account.Adjust(v, f.here, -sim.Units(10)))
+	}
+	f.pass(10 * time.Minute)
+	f.wrote(0)
+	b, err := f.a.engine.Breaker(t.Context())
+	f.do(err)
+	if b == nil || b.Zeroed != 60 || b.Of != 60 {
+		t.Fatalf("the breaker says %+v", b)
+	}
+	f.do(f.a.engine.ApproveTrip(t.Context(), b.TripID))
+	f.pass(10 * time.Minute)
+	f.shows(7, 0)
+	f.wrote(60)
+}

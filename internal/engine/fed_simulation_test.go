@@ -389,6 +389,9 @@ func TestFedSimulation(t *testing.T) {
 	if *seedsFlag > 0 {
 		seeds = max(1, *seedsFlag/uint64(len(fedStories)))
 	}
+	if *perFlag > 0 {
+		seeds = *perFlag
+	}
 	for _, st := range fedStories {
 		if *storyFlag != "" && *storyFlag != st.name {
 			continue

@@ -73,6 +73,8 @@ type waiting struct {
 	at    time.Time
 	tries int
 	why   stock.Doubt
+	// baseline: nothing changed; the source has no row of it, and it is read by its name once.
+	baseline bool
 }
 
 // sourceBook is what the ledger keeps of the reading: where it stands, and what was seen to change but not read yet.
@@ -330,7 +332,7 @@ func (s *sourceLane) rest(ctx context.Context) error {
 func (s *sourceLane) next(cfg SourceStore, f feeding) time.Time {
 	next := earlier(earlier(s.nextPoll, s.nextList), s.nextWhole)
 	for at, w := range s.dirty {
-		if slices.Contains(f.locations, at.location) {
+		if slices.Contains(f.locations, at.location) && !s.gone(at.location) {
 			next = earlier(next, w.at)
 		}
 	}
@@ -433,7 +435,7 @@ func (s *sourceLane) mark(item string, locations []string) {
 		if at := (spot{item, location}); s.dirty[at] == nil {
 			s.dirty[at] = &waiting{}
 		} else {
-			s.dirty[at].at = time.Time{}
+			s.dirty[at].at, s.dirty[at].baseline = time.Time{}, false
 		}
 	}
 }
@@ -531,8 +533,10 @@ func (s *sourceLane) list(ctx context.Context, cfg SourceStore, now time.Time) e
 // save keeps the book and the imports found since it was last kept.
 func (s *sourceLane) save(tx Tx, book *sourceBook, imports []stock.Import) error {
 	items := map[string]struct{}{}
-	for at := range s.dirty {
-		items[at.item] = struct{}{}
+	for at, w := range s.dirty {
+		if !w.baseline {
+			items[at.item] = struct{}{}
+		}
 	}
 	book.Dirty = slices.Sorted(maps.Keys(items))
 	book.Cursor = s.supply.Cursor()
@@ -711,8 +715,9 @@ func (s *sourceLane) use(ctx context.Context, cfg SourceStore, f feeding, locati
 				if u.Level.Item == "" {
 					continue
 				}
-				dirty := asked || was[spot{u.Level.Item, location}] != nil
-				if err := t.supplied(stock.Used{Supply: u, Step: book.Step}, dirty, s.knownIn[location]); err != nil {
+				w := was[spot{u.Level.Item, location}]
+				known := s.knownIn[location] && (w == nil || !w.baseline)
+				if err := t.supplied(stock.Used{Supply: u, Step: book.Step}, asked || w != nil, known); err != nil {
 					return err
 				}
 			}
@@ -756,6 +761,9 @@ func (s *sourceLane) compareOne(ctx context.Context, cfg SourceStore, f feeding,
 		if err := s.use(ctx, cfg, f, location, r, false); err != nil {
 			return err
 		}
+		if err := s.absent(ctx, location); err != nil {
+			return err
+		}
 		s.knownIn[location] = true
 	}
 	s.comparedIn[location] = true
@@ -782,6 +790,30 @@ func (s *sourceLane) compareOne(ctx context.Context, cfg SourceStore, f feeding,
 		s.e.listed()
 	}
 	return nil
+}
+
+// absent asks for the items that the source has no row of at a location, by name: that is no stock, and a level like any other.
+func (s *sourceLane) absent(ctx context.Context, location string) error {
+	return s.e.ledger.View(ctx, func(tx Tx) error {
+		for after := ""; ; {
+			page, err := tx.SourceItems(after, 500)
+			if err != nil {
+				return err
+			}
+			for _, i := range page {
+				after = i.ID
+				if _, read := i.Supply(location); read || i.Gone {
+					continue
+				}
+				if at := (spot{i.ID, location}); s.dirty[at] == nil {
+					s.dirty[at] = &waiting{baseline: true}
+				}
+			}
+			if len(page) < 500 {
+				return nil
+			}
+		}
+	})
 }
 
 // plan is how the requests are spent at the size things have.

@@ -205,9 +205,12 @@ func (t *turn) stillSells(p stock.Placement, item Item) (stock.Placement, bool, 
 		if linked && !p.Target.Linked {
 			t.out.rescan = append(t.out.rescan, t.st.ID) // it lost the SKU, and another may have it
 		}
-		p.Target.Linked, p.Target.Created = linked, item.Created
-		p.SKU = spelled(item, found.SKU)
-		return p, true, nil
+		was := p
+		p.Target.Linked, p.Target.Created, p.SKU = linked, item.Created, spelled(item, found.SKU)
+		if p.Target != was.Target || p.SKU != was.SKU {
+			err = t.tx.PutPlacement(p)
+		}
+		return p, true, err
 	}
 	return stock.Placement{}, false, t.unbind(p, fmt.Sprintf("product %d does not sell the item any more", item.Ref.Object()))
 }

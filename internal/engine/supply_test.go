@@ -107,6 +107,34 @@ func TestSupplyOneMoment(t *testing.T) {
 	}
 }
 
+// TestSupplyTakenBack: what was read before its orders moved is not used with what was read after, although another item of
+// the same reading is the reason that it took so long.
+func TestSupplyTakenBack(t *testing.T) {
+	t.Parallel()
+	m := newMemorySource()
+	m.receive("A", 10)
+	m.receive("B", 5)
+	m.order("1", stock.OriginSource, map[string]int64{"A": 1})
+	s := engine.NewSupply(m, engine.SupplyOptions{})
+	readAll(t, s, "A", "B")
+	levels := 0
+	m.between = func(call string) {
+		if call != "levels" {
+			return
+		}
+		if levels++; levels == 1 {
+			m.order("2", stock.OriginSource, map[string]int64{"A": 2}) // A is read again
+		} else if levels == 2 {
+			m.order("3", stock.OriginSource, map[string]int64{"B": 1}) // and B is an old story by then
+		}
+	}
+	r := readAll(t, s, "A", "B")
+	wants(t, r, "A=7 B?")
+	if !slices.Contains(r.Dirty, "B") || !slices.Contains(r.Moved, "A") {
+		t.Errorf("dirty are %v, moved %v; want B and A among them", r.Dirty, r.Moved)
+	}
+}
+
 // TestSupplyPartly: what is fulfilled of an order moves without its date moving.
 func TestSupplyPartly(t *testing.T) {
 	t.Parallel()
