@@ -611,10 +611,6 @@ func TestK26KatanaIsTheTruth(t *testing.T) {
 	f.do(f.account.Adjust(f.variants[0], f.here, sim.Units(1)))
 	f.follow()
 	f.shows(0, 12, 12)
-	for _, terms := range f.terms {
-		terms.Correct = true
-	}
-	f.configure()
 	f.shops[1].edit(firstObject, 3)
 	f.pass(10 * time.Minute)
 	f.reconcile(agentapi.DifferencesOnly)
