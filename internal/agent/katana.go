@@ -2,6 +2,7 @@ package agent
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/url"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"stocksync.dev/stocksync/api/v1alpha1"
+	"stocksync.dev/stocksync/internal/agentapi"
 	"stocksync.dev/stocksync/internal/driver/katana"
 	"stocksync.dev/stocksync/internal/engine"
 	"stocksync.dev/stocksync/internal/stock"
@@ -119,7 +121,30 @@ func shopNames(raw string) []string {
 	return slices.Compact(out)
 }
 
-// withoutCredentials of an account: what messages name.
+// locations checks that the source has the locations whose stock the stores show.
+func (a *account) locations(ctx context.Context, conf Config) agentapi.PingCheck {
+	check := agentapi.PingCheck{Name: agentapi.CheckLocations}
+	all, err := a.Locations(ctx)
+	if err != nil {
+		f := asFault(err)
+		check.Reason, check.Message = f.Reason, f.Message
+		return check
+	}
+	for _, st := range conf.Stores {
+		if st.Settings == nil || st.Settings.Supply == nil {
+			continue
+		}
+		wanted := st.Settings.Supply.Location
+		if !slices.ContainsFunc(all, func(l stock.SourceLocation) bool { return l.ID == wanted && !l.Gone }) {
+			check.Reason, check.Message = v1alpha1.ReasonLocationGone, view{store: st, source: &engine.SourceState{Locations: all}}.locationGone()
+			return check
+		}
+	}
+	check.OK = true
+	return check
+}
+
+// inSecret names where the key is.
 func (v sourceView) inSecret() string {
 	return fmt.Sprintf(" (%s)", v.store.Settings.Katana.SecretName)
 }

@@ -336,7 +336,7 @@ func TestKatanaTools(t *testing.T) {
 		t.Error("a link that is not there was removed")
 	}
 	pings, err := b.client.Ping(t.Context(), "katana")
-	if err != nil || len(pings) != 1 || !pings[0].OK {
+	if err != nil || len(pings) != 1 || !pings[0].OK || pings[0].Checks[len(pings[0].Checks)-1].Name != agentapi.CheckLocations {
 		t.Errorf("ping %s %v", asJSON(pings), err)
 	}
 }

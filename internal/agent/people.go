@@ -301,6 +301,9 @@ func (a *Agent) ping(ctx context.Context, store string) []agentapi.Ping {
 			defer cancel()
 			r := shops[out[i].StoreID]
 			out[i].Checks = r.probe(ctx)
+			if r.account != nil && !slices.ContainsFunc(out[i].Checks, func(c agentapi.PingCheck) bool { return !c.OK }) {
+				out[i].Checks = append(out[i].Checks, r.account.locations(ctx, conf))
+			}
 			out[i].OK = !slices.ContainsFunc(out[i].Checks, func(c agentapi.PingCheck) bool { return !c.OK })
 		})
 	}

@@ -184,8 +184,8 @@ func (v view) locationGone() string {
 			there = append(there, fmt.Sprintf("%s (%s)", l.ID, l.Name))
 		}
 	}
-	return fmt.Sprintf("Katana has no location %s, or not any more, so nothing is written to this shop: name another in `katana.locationID`; there are %s",
-		v.store.Settings.Supply.Location, some(there, len(there)))
+	return fmt.Sprintf("Katana has no location %s, or not any more, so nothing is written to store %s: name another in `katana.locationID`; there are %s",
+		v.store.Settings.Supply.Location, v.store.ID, some(there, len(there)))
 }
 
 // skipped are items of the source that are not synced with a store, the first ones, with what to do about each.

@@ -191,6 +191,7 @@ func (s *Status) print(p report.Printer, now time.Time) error {
 				page.Line("%s", report.Progress(*r))
 			}
 		}
+		report.Source(page, *a)
 	} else {
 		page.Line("The agent cannot be asked: %s", s.AgentProblem)
 		if s.LastHeartbeatTime != nil {

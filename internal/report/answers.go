@@ -31,6 +31,7 @@ func (p Printer) Status(s agentapi.Status) error {
 	if s.Breaker != nil {
 		p.breaker(out, *s.Breaker)
 	}
+	Source(out, s)
 	out.Line("")
 	out.Row("STORE", "MODE", "CONNECTED", "IN-SYNC", "TIER", "SKUS", "ENROLLED", "BACKLOG", "LAG", "CONFLICTS", "LAST-SEEN")
 	for _, st := range s.Stores {
@@ -59,6 +60,28 @@ func (p Printer) Status(s agentapi.Status) error {
 		}
 	}
 	return out.End()
+}
+
+// Source prints what is known of a source of stock, where there is one.
+func Source(out *Page, s agentapi.Status) {
+	src := s.Source
+	if src == nil {
+		return
+	}
+	text := fmt.Sprintf("Source: %s, %s", Count(src.Items, "item", "items"), Count(src.OpenOrders, "open order", "open orders"))
+	if n := src.NotImported; n > 0 {
+		text += fmt.Sprintf("; %s that it does not have yet", Count(n, "line of shops' orders", "lines of shops' orders"))
+	}
+	if n := src.Unsettled; n > 0 {
+		text += fmt.Sprintf("; %s read again until of one moment", Count(n, "item is", "items are"))
+	}
+	out.Line("%s", text)
+	if src.Plan != "" {
+		out.Line("Requests: %d left; %s", src.RequestsLeft, src.Plan)
+	}
+	if src.ThrottledUntil != nil {
+		out.Line("The source lets nothing through until %s.", moment(*src.ThrottledUntil))
+	}
 }
 
 // WorthTelling are the reasons of conditions that are True and still have something to say.

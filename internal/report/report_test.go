@@ -42,6 +42,9 @@ func TestTables(t *testing.T) {
 		p.Backlog(list[agentapi.BacklogItem](nil, agentapi.BacklogItem{Store: "fr", SKU: "A", Shown: 1, Wanted: 3, Since: at, Note: "next"})),
 		p.Backlog(list[agentapi.BacklogItem](nil)),
 		p.Ping([]agentapi.Ping{{StoreID: "fr", Checks: []agentapi.PingCheck{{Name: "DNS", OK: true, Milliseconds: 3}, {Name: "TLS", Reason: "PlainHTTP", Message: "give it TLS"}}}}),
+		p.Status(agentapi.Status{Source: &agentapi.SourceStatus{Items: 10_000, OpenOrders: 300, NotImported: 1, Unsettled: 2, RequestsLeft: 41, Plan: "of 60 requests a minute 2 poll", ThrottledUntil: &late}}),
+		p.Numbers(list[agentapi.Number](nil)),
+		p.Links(nil),
 		p.Breaker(nil),
 		p.Runs([]agentapi.Run{{ID: 3, Request: agentapi.RunRequest{Kind: agentapi.KindAudit}, State: agentapi.Succeeded, StartedAt: at, FinishedAt: &late, Done: 5, Total: 5}}),
 		p.Closed(agentapi.Closed{Count: 2}, "2 conflicts closed."),
@@ -57,6 +60,8 @@ func TestTables(t *testing.T) {
 		"The circuit breaker tripped at 2026-11-21 12:00:00: a change at store fr would bring 40 SKUs to zero.", "agent breaker approve t-9",
 		"Warning  SaleLost                  fr                A\ufffd[31m", "order 7; a push", "fr     A    1      3            2026-11-21 12:00:00  next",
 		"Nothing waits", "fr     TLS    PlainHTTP  0ms   give it TLS", "has not tripped", "3   Audit  -         Succeeded", "2 conflicts closed.",
+		"Source: 10000 items, 300 open orders; 1 line of shops' orders that it does not have yet; 2 items are read again until of one moment",
+		"Requests: 41 left; of 60 requests a minute 2 poll", "The source lets nothing through until 2026-11-21 12:03:00.", "No item of the store is synced.", "`agent link set STORE ID ITEM` makes one",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in:\n%s", want, out.String())
