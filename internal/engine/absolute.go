@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -135,12 +136,22 @@ func (e *Engine) Receive(ctx context.Context, store string, ev PeerEvent, until 
 
 // hear keeps what an event says of one item. It returns the object the item is bound to in the store.
 func hear(tx Tx, st Store, ev PeerEvent, item PeerItem, now time.Time) (object int64, known bool, err error) {
-	for _, sku := range []string{item.SKU, item.OldSKU} {
-		key := stock.KeyOf(sku)
-		if key == "" || st.excludes(sku) {
-			continue
-		}
-		pool, err := tx.PoolOf(key)
+	if st.excludes(item.SKU) || st.excludes(item.OldSKU) {
+		return 0, false, nil
+	}
+	find := []func() (int64, error){
+		func() (int64, error) { return tx.PoolOf(stock.KeyOf(item.SKU)) },
+		func() (int64, error) { return tx.PoolOf(stock.KeyOf(item.OldSKU)) },
+	}
+	if byID := func() (int64, error) { return tx.PoolOfGID(item.GID) }; stock.IsGID(item.GID) && st.Policy.Master {
+		// A master's ids hold, whatever its items are called.
+		find = slices.Insert(find, 0, byID)
+	}
+	if ev.Rename {
+		slices.Reverse(find[len(find)-2:])
+	}
+	for _, by := range find {
+		pool, err := by()
 		if err != nil {
 			return 0, false, err
 		}
@@ -150,6 +161,10 @@ func hear(tx Tx, st Store, ev PeerEvent, item PeerItem, now time.Time) (object i
 		p, bound, err := tx.Placement(st.ID, pool)
 		if err != nil || !bound {
 			return absoluteRef(pool).Object(), st.Absolute != nil, err
+		}
+		if st.Absolute != nil && ev.Rename && st.Policy.Master && item.SKU != "" {
+			p.Absolute.Renamed = item.SKU
+			return p.Ref.Object(), true, tx.PutPlacement(p)
 		}
 		if st.Absolute == nil || ev.Rename || item.Quantity == nil || ownEvent(ev.ID) {
 			return p.Ref.Object(), true, nil
@@ -171,7 +186,10 @@ const ownEventID = "stocksync-"
 func ownEvent(id string) bool { return strings.HasPrefix(id, ownEventID) }
 
 // excludes tells whether a SKU is left alone in the store.
-func (s Store) excludes(sku string) bool { return s.Excluded != nil && s.Excluded(stock.KeyOf(sku)) }
+func (s Store) excludes(sku string) bool {
+	key := stock.KeyOf(sku)
+	return key != "" && s.Excluded != nil && s.Excluded(key)
+}
 
 // offer names SKUs that were met somewhere and that no pool is for. A master that cannot list what it sells is asked
 // about them.

@@ -355,7 +355,11 @@ func (l *lane) renameItems(ctx context.Context, st Store) (bool, error) {
 	if err != nil || len(pushes) == 0 {
 		return false, err
 	}
-	results := st.Driver.Push(ctx, pushes)
+	if st.Absolute != nil {
+		// Known by its name alone, only one item at a time may have either of two.
+		pools, pushes = pools[:1], pushes[:1]
+	}
+	results := l.pushNames(ctx, st, pushes)
 	ended := l.e.clock.Now()
 	l.pace.learn(len(pushes), ended.Sub(now), faultOf(results), ended)
 	return true, l.renamed(ctx, st, pools, pushes, results)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"stocksync.dev/stocksync/internal/agentapi"
 	"stocksync.dev/stocksync/internal/engine"
 )
 
@@ -222,19 +223,23 @@ func (l *wire) apply(e engine.PeerEvent, i, death int, reply func()) {
 	}
 	w.after(w.between(5*time.Millisecond, 25*time.Millisecond)+lock, func() {
 		for _, it := range l.s.sorted() {
-			item := e.Items[i]
-			if !strings.EqualFold(it.sku, item.SKU) {
+			in := e.Items[i]
+			if e.Rename && strings.EqualFold(it.sku, in.OldSKU) && !slices.ContainsFunc(l.s.sorted(), func(o *item) bool { return strings.EqualFold(o.sku, in.SKU) }) {
+				it.sku = in.SKU
+				break
+			}
+			if e.Rename || !strings.EqualFold(it.sku, in.SKU) {
 				continue
 			}
 			object := it.ref.Product
-			if p.generation == 2 && item.Version != nil && !p.master {
-				if *item.Version > 0 && *item.Version <= p.applied[object] {
+			if p.generation == 2 && in.Version != nil && !p.master {
+				if *in.Version > 0 && *in.Version <= p.applied[object] {
 					w.meet("fenced off", l.s)
 					continue
 				}
-				p.applied[object] = *item.Version
+				p.applied[object] = *in.Version
 			}
-			if item.Quantity == nil {
+			if in.Quantity == nil {
 				continue
 			}
 			for c := range l.s.own {
@@ -244,13 +249,13 @@ func (l *wire) apply(e engine.PeerEvent, i, death int, reply func()) {
 				}
 			}
 			if w.tell {
-				fmt.Printf("%s %s %s: %d written over %d, %s\n", w.now.Format("15:04:05.000"), l.s.id, it.sku, *item.Quantity, it.quantity, e.ID[len(e.ID)-6:])
+				fmt.Printf("%s %s %s: %d written over %d, %s\n", w.now.Format("15:04:05.000"), l.s.id, it.sku, *in.Quantity, it.quantity, e.ID[len(e.ID)-6:])
 			}
-			it.quantity = *item.Quantity
+			it.quantity = *in.Quantity
 			if p.master && p.generation == 1 {
 				// It comes back to whoever sent it, under the same id.
 				w.meet("echo", l.s)
-				echo := *item.Quantity
+				echo := *in.Quantity
 				w.after(w.between(5*time.Millisecond, 60*time.Millisecond), func() {
 					for _, a := range w.agents {
 						if a.ctx.Err() == nil {
@@ -266,3 +271,23 @@ func (l *wire) apply(e engine.PeerEvent, i, death int, reply func()) {
 }
 
 var _ engine.Absolute = (*wire)(nil)
+
+// run2 lets time pass while a request is under way.
+func (w *world) run2(d time.Duration) { w.block(func(wake func()) { w.after(d, wake) }) }
+
+// reconciled runs a reconcile and tells how many it found to differ.
+func (w *world) reconciled(a *agent, strategy agentapi.Strategy) int {
+	r, err := a.engine.StartRun(context.Background(), agentapi.RunRequest{Kind: agentapi.KindReconcile, Strategy: strategy})
+	if err != nil {
+		w.t.Error(err)
+	}
+	w.run(w.now.Add(20 * time.Minute))
+	if r, err = a.engine.GetRun(context.Background(), r.ID); err != nil || r.State != agentapi.Succeeded {
+		w.t.Errorf("%s: %+v %v", strategy, r, err)
+	}
+	differing := 0
+	for _, s := range r.Stores {
+		differing += s.Differing
+	}
+	return differing
+}

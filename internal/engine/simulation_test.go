@@ -127,6 +127,8 @@ type agent struct {
 	// buffer is held back from children, excluded a SKU that is left alone.
 	buffer   int64
 	excluded stock.Key
+	// wires stand in for the ways to some stores' plugins.
+	wires map[string]engine.Absolute
 }
 
 // books is a ledger that can be looked into.
@@ -218,7 +220,7 @@ func newWorld(t testing.TB, seed uint64, st story) *world {
 }
 
 func (w *world) boot(ledgerID string, b books, stores []string) *agent {
-	a := &agent{w: w, ledgerID: ledgerID, ledger: b, stores: stores}
+	a := &agent{w: w, ledgerID: ledgerID, ledger: b, stores: stores, wires: map[string]engine.Absolute{}}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	a.engine = engine.New(fenced{b, a}, ledgerID, clock{w.sched, a}, logr.Discard())
 	a.configure(stores)
@@ -252,6 +254,9 @@ func (a *agent) configureMode(modes map[string]engine.Mode) {
 			MinInterval: 5 * time.Second, MaxLoad: .02, Driver: &l}
 		if s.plug != nil {
 			st.Driver, st.Absolute = nil, &wire{l}
+		}
+		if other := a.wires[s.id]; other != nil {
+			st.Absolute = other
 		}
 		list = append(list, st)
 	}

@@ -19,6 +19,8 @@ type Absolute struct {
 	Proven bool `json:"proven,omitempty"`
 	// Refused counts the writes in a row that the store took and did not make.
 	Refused int `json:"refused,omitempty"`
+	// Renamed is what a master says the item is called now.
+	Renamed string `json:"renamed,omitempty"`
 	// BlindAt is when a row last told that the store was written to while it sold faster than its plugin tells.
 	BlindAt time.Time `json:"blindAt,omitzero"`
 }
@@ -148,7 +150,7 @@ func MergeAbsolute(pool *Pool, p *Placement, r Look, pol Policy, now time.Time) 
 	before := p.ReadAt
 	p.Shown, p.ReadAt = r.Quantity, now
 	if !p.Enrolled {
-		p.Absolute = Absolute{}
+		p.Absolute = Absolute{Renamed: p.Absolute.Renamed}
 		return nil
 	}
 	a := &p.Absolute
@@ -224,11 +226,15 @@ func (p *Placement) settled(w *Write, r Look, now time.Time) []Entry {
 		late, _ := p.landedLate(r, w.SentAt, now)
 		return append([]Entry{e}, late...)
 	}
+	if w.Answered {
+		e := landed()
+		doubt := p.entry(Unclear, units, fmt.Sprintf("%d was written over %d, and the store shows %d: it counts as written and sold from, though this item was never seen to take a number", w.To, w.Base, r.Quantity))
+		doubt.Conflict, doubt.Attempt = true, w.ID
+		return []Entry{e, doubt}
+	}
 	late, other := p.landedLate(r, w.From, now)
 	if other {
-		if w.State = Seen; w.Answered {
-			w.State = ""
-		}
+		w.State = Seen
 		return late
 	}
 	// It is in or not, and the shop moved beside. The lower stock is taken.
