@@ -361,7 +361,7 @@ func (a *Agent) apply(ctx context.Context, next Config) error {
 	for _, st := range conf.Stores {
 		r := old[st.ID]
 		// Why a store's newest documents are not used makes no difference to how it runs.
-		if r == nil || !sameStore(r.store, st) {
+		if r == nil || !sameStore(r.store, st) || (r.link != nil && r.link.self != conf.Identity) {
 			changed = true
 			if conf.Sourced && st.Master {
 				r = a.dialSource(r, st)
@@ -398,13 +398,7 @@ func (a *Agent) apply(ctx context.Context, next Config) error {
 	deaf := map[string]bool{}
 	for id, r := range shops {
 		deaf[id] = r.store.Mode == engine.Off
-		url := ""
-		if conf.PublicURL != "" && r.store.Mode == engine.Sync && r.store.Settings != nil && !r.store.Settings.pluginAlone() {
-			url = DeliveryURL(conf.PublicURL, id)
-			if r.account != nil {
-				url = SourceDeliveryURL(conf.PublicURL, id)
-			}
-		}
+		url := r.deliveryURL(conf.PublicURL)
 		was := old[id]
 		if was == r && r.keeper.url == url {
 			continue
@@ -432,6 +426,17 @@ func (a *Agent) apply(ctx context.Context, next Config) error {
 	a.looking.Set()
 	a.heeding.Set()
 	return nil
+}
+
+// deliveryURL is where the store's webhooks are to be delivered; empty when none are wanted.
+func (r *running) deliveryURL(publicURL string) string {
+	switch {
+	case publicURL == "" || r.store.Mode != engine.Sync || r.store.Settings == nil || r.store.Settings.pluginAlone():
+		return ""
+	case r.account != nil:
+		return SourceDeliveryURL(publicURL, r.store.ID)
+	}
+	return DeliveryURL(publicURL, r.store.ID)
 }
 
 func sameStore(a, b Store) bool {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/time/rate"
 
 	"stocksync.dev/stocksync/internal/driver/kitgenix"
 	"stocksync.dev/stocksync/internal/engine"
@@ -58,13 +59,13 @@ type plugins struct {
 	// validated counts the questions at checkout by how they were answered.
 	validated func(store string, how answered)
 
-	server  *kitgenix.Server
-	reading crowd
+	server   *kitgenix.Server
+	reading  crowd
+	unsigned *rate.Limiter
 
 	mu       sync.RWMutex
 	id       string
 	name     string
-	below    string // the path of publicURL
 	master   string // its storeID
 	byRemote map[string]*plugin
 	states   map[string]*pluginState // by store
@@ -78,7 +79,7 @@ type pluginsConfig struct {
 
 // serve makes the server; what it needs is set before.
 func (ps *plugins) serve() {
-	ps.reading = crowd{max: maxPluginBodies}
+	ps.reading, ps.unsigned = crowd{max: maxPluginBodies}, rate.NewLimiter(unsignedPerSecond, unsignedBurst)
 	ps.byRemote, ps.states = map[string]*plugin{}, map[string]*pluginState{}
 	ps.server = kitgenix.NewServer(ps, ps.now, ps.log, ps.reading.enter)
 }
@@ -113,9 +114,9 @@ func (ps *plugins) state(store, remote string) (s *pluginState, fresh bool) {
 func (ps *plugins) mount(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ps.mu.RLock()
-		any := len(ps.byRemote) > 0
+		some := len(ps.byRemote) > 0
 		ps.mu.RUnlock()
-		if path := r.URL.Path; any && (path == kitgenix.Root || strings.HasPrefix(path, kitgenix.Root+"/")) {
+		if path := r.URL.Path; some && (path == kitgenix.Root || strings.HasPrefix(path, kitgenix.Root+"/")) {
 			ps.server.ServeHTTP(w, r)
 			return
 		}
@@ -202,10 +203,14 @@ func (ps *plugins) States(ctx context.Context, peer kitgenix.Peer, skus []string
 }
 
 // Refused implements [kitgenix.Hub].
-func (ps *plugins) Refused(storeID string, cause error) {
+func (ps *plugins) Refused(storeID string, cause error) bool {
+	if !ps.unsigned.AllowN(ps.now(), 1) {
+		return false
+	}
 	if p, state := ps.of(kitgenix.Peer{StoreID: storeID}); p != nil {
 		state.turnedAway(cause, ps.now())
 	}
+	return true
 }
 
 // Count implements [kitgenix.Hub].

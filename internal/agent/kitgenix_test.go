@@ -272,6 +272,15 @@ func TestPluginRotation(t *testing.T) {
 		st := storeOf(t, b.status(), "fr")
 		return st.HintsAvailable.Status == "True" && st.Plugin.Connection == agentapi.ConnectionOK, asJSON(st)
 	})
+
+	// The topology is given the id of the plugin master it stands in for.
+	const old = "77777777-7777-4777-8777-777777777777"
+	p.SetPeers(simkit.Peer{ID: old, URL: hubAddress, Secret: "newest"})
+	renamed := clock.Now()
+	b.apply(append(append([]string{strings.Replace(docs[0], hubID, old, 1)}, docs[1:]...), sharedSecret("fr", "newest"))...)
+	eventually(t, "a ping under the new id", func() (bool, string) {
+		return pinged().After(renamed), asJSON(storeOf(t, b.status(), "fr"))
+	})
 	if log := b.log.String(); strings.Contains(log, "newest") || strings.Contains(log, "s3cret") {
 		t.Error("a secret stands in the log")
 	}
@@ -421,7 +430,7 @@ func TestForgersStopNobody(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 		if _, err := fmt.Fprintf(c, "POST %s/event HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{", simkit.Root); err != nil {
 			t.Fatal(err)
 		}

@@ -57,11 +57,11 @@ func (v view) accepted() statement {
 		}
 		return no(p.Reason, message)
 	}
-	message := "the agent runs with this configuration"
+	messages := []string{"the agent runs with this configuration"}
 	for _, w := range v.store.Warnings {
-		message += "; " + w.Message
+		messages = append(messages, w.Message)
 	}
-	return yes(v1alpha1.ReasonAccepted, message)
+	return yes(v1alpha1.ReasonAccepted, strings.Join(messages, "; "))
 }
 
 func (v view) connected() statement {

@@ -225,13 +225,14 @@ func TestOddJSON(t *testing.T) {
 
 // memoryHub answers from maps, as the agent does from its ledger.
 type memoryHub struct {
-	mu     sync.Mutex
-	peers  map[string]Peer
-	role   Role
-	seen   map[string]bool
-	events []Event
-	counts map[string]int
-	broken error
+	mu      sync.Mutex
+	peers   map[string]Peer
+	role    Role
+	seen    map[string]bool
+	events  []Event
+	counts  map[string]int
+	broken  error
+	refused int
 }
 
 func (h *memoryHub) Peer(id string) (Peer, bool) {
@@ -245,7 +246,14 @@ func (h *memoryHub) Pong(Peer) Pong {
 	return Pong{StoreID: "11111111-1111-4111-8111-111111111111", Name: "Hub", Role: h.role, WooCommerce: "9.9.5", Plugin: "2.0.0"}
 }
 
-func (h *memoryHub) Refused(string, error) {}
+func (h *memoryHub) Refused(string, error) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.refused++
+	return h.refused <= maxRefused
+}
+
+const maxRefused = 20
 
 func (h *memoryHub) Remember(_ context.Context, text string, _ time.Time, _ bool) (bool, error) {
 	h.mu.Lock()
@@ -418,7 +426,7 @@ func TestNobodyUsesUpANonce(t *testing.T) {
 	server, _ := serve(t, h)
 	for i := range 30 {
 		want := 401
-		if i >= refusedBurst {
+		if i >= maxRefused {
 			want = 429 // whoever forges is turned away; the next one with the right secret is not
 		}
 		if status, body := post(t, server, RoutePing, "guess-"+strconv.Itoa(i), "the-nonce", `{"ping":true}`, nil); status != want || strings.Contains(body, "signature") {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"golang.org/x/time/rate"
 )
 
 const (
@@ -50,28 +49,21 @@ type Hub interface {
 	Stock(ctx context.Context, peer Peer, skus []string) (map[string]State, error)
 	// States answers what is known of these SKUs.
 	States(ctx context.Context, peer Peer, skus []string) (map[string]State, error)
-	// Refused is told why a request was refused, by the id it came under, which anybody may have put there. It is called
-	// a few times a second at most.
-	Refused(storeID string, cause error)
+	// Refused is told why a request was refused, by the id it came under, which anybody may have put there. False: there
+	// were too many, and the request is turned away with 429. So whoever forges costs no more than the work, and
+	// whoever signs rightly pays nothing for it.
+	Refused(storeID string, cause error) bool
 	// Count is told the outcome of each request, in fixed words. peer is empty for one that could not be proved.
 	Count(peer, route, outcome string)
 }
 
-const (
-	// Refused requests are answered, and their cause told, at this rate; above it they are turned away after the same
-	// work, so that forging costs no log line.
-	refusedPerSecond = 2
-	refusedBurst     = 20
-)
-
 // Server answers the plugin's requests. Every refusal of a signature is the same 401, whatever the reason, and costs
 // the sender nothing: a request that is signed right is always answered, so nobody can silence a peer by forging.
 type Server struct {
-	hub     Hub
-	now     func() time.Time
-	log     logr.Logger
-	enter   func(out func()) (leave func())
-	refused *rate.Limiter
+	hub   Hub
+	now   func() time.Time
+	log   logr.Logger
+	enter func(out func()) (leave func())
 }
 
 // NewServer makes a server over the hub, on this clock. enter is called before a body is read, with a function that
@@ -81,7 +73,7 @@ func NewServer(hub Hub, now func() time.Time, log logr.Logger, enter func(out fu
 	if enter == nil {
 		enter = func(func()) func() { return func() {} }
 	}
-	return &Server{hub: hub, now: now, log: log, enter: enter, refused: rate.NewLimiter(refusedPerSecond, refusedBurst)}
+	return &Server{hub: hub, now: now, log: log, enter: enter}
 }
 
 // ServeHTTP implements [http.Handler]. The path must begin with [Root].
@@ -122,14 +114,13 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request, route string) {
 	case !errors.Is(err, errRefused):
 		s.hub.Count("", name, s.unavailable(w, err))
 		return
-	case !s.refused.AllowN(s.now(), 1):
+	case !s.hub.Refused(r.Header.Get(HeaderStoreID), err):
 		s.hub.Count("", name, "limited")
 		w.Header().Set("Retry-After", "60")
 		fail(w, http.StatusTooManyRequests, "kss_rate_limited", "Too many failed requests.")
 		return
 	default:
 		s.log.V(1).Info("a request was refused", "route", name, "cause", err.Error())
-		s.hub.Refused(r.Header.Get(HeaderStoreID), err)
 		s.hub.Count("", name, "refused")
 		fail(w, http.StatusUnauthorized, "kss_auth_failed", "Authentication failed.")
 		return
