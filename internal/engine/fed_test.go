@@ -35,7 +35,6 @@ type fed struct {
 	// before, when set, is called before the account works on a request; latency is how long it takes.
 	before  func(path string)
 	latency time.Duration
-	hooks   engine.Subscription
 }
 
 // katanaClock is the account's time.

@@ -31,45 +31,14 @@ func (l *lane) push(ctx context.Context, st Store) (pushed bool, until time.Time
 			return err
 		}
 		for _, d := range due {
-			p, bound, err := tx.Placement(st.ID, d.Pool)
+			push, a, ok, err := l.begin(tx, st, d.Pool, now)
 			if err != nil {
 				return err
 			}
-			pool, err := tx.Pool(d.Pool)
-			if err != nil {
-				return err
-			}
-			if !bound {
+			if !ok {
 				continue
 			}
-			fields := fieldsDue(pool, &p, st, now)
-			units, numbered := unitsDue(pool, p, fields, st)
-			if !numbered && !p.Shelf.Due() {
-				continue
-			}
-			if pool.GID == "" && st.Source == nil {
-				pool.GID = stock.NewGID()
-				if err := tx.PutPool(pool); err != nil {
-					return err
-				}
-			}
-			push, a := Push{Ref: p.Ref, Fields: fields, GID: pool.GID}, stock.Attempt{}
-			if numbered {
-				id, err := tx.NextAttempt()
-				if err != nil {
-					return err
-				}
-				todo := p.Todo
-				p.Todo = units
-				a = stock.Begin(&p, id, now)
-				p.Todo = todo
-				push.Units, push.Slot = a.Units, a.Slot
-				push.Marker = stock.Marker{Ledger: l.e.ledgerID, Pool: p.Pool, Store: st.ID, Product: p.Ref.Object(), Attempt: id, At: now}
-			}
-			if err := tx.PutPlacement(p); err != nil {
-				return err
-			}
-			sent, pools, pushes = append(sent, a), append(pools, p.Pool), append(pushes, push)
+			sent, pools, pushes = append(sent, a), append(pools, d.Pool), append(pushes, push)
 		}
 		return nil
 	})
@@ -82,6 +51,43 @@ func (l *lane) push(ctx context.Context, st Store) (pushed bool, until time.Time
 	l.tell(due, pools, pushes, results)
 	l.pace.learn(len(pushes), ended.Sub(began), faultOf(results), ended)
 	return true, time.Time{}, l.answered(ctx, st, pools, sent, pushes, results)
+}
+
+// begin records what is about to be written to a placement; false where nothing is.
+func (l *lane) begin(tx Tx, st Store, id int64, now time.Time) (push Push, a stock.Attempt, ok bool, err error) {
+	p, bound, err := tx.Placement(st.ID, id)
+	if err != nil {
+		return push, a, false, err
+	}
+	pool, err := tx.Pool(id)
+	if err != nil || !bound {
+		return push, a, false, err
+	}
+	fields := fieldsDue(pool, &p, st, now)
+	units, numbered := unitsDue(pool, p, fields, st)
+	if !numbered && !p.Shelf.Due() {
+		return push, a, false, nil
+	}
+	if pool.GID == "" && st.Source == nil {
+		pool.GID = stock.NewGID()
+		if err := tx.PutPool(pool); err != nil {
+			return push, a, false, err
+		}
+	}
+	push = Push{Ref: p.Ref, Fields: fields, GID: pool.GID}
+	if numbered {
+		attempt, err := tx.NextAttempt()
+		if err != nil {
+			return push, a, false, err
+		}
+		todo := p.Todo
+		p.Todo = units
+		a = stock.Begin(&p, attempt, now)
+		p.Todo = todo
+		push.Units, push.Slot = a.Units, a.Slot
+		push.Marker = stock.Marker{Ledger: l.e.ledgerID, Pool: p.Pool, Store: st.ID, Product: p.Ref.Object(), Attempt: attempt, At: now}
+	}
+	return push, a, true, tx.PutPlacement(p)
 }
 
 // tell has the log say of each SKU what was sent, and what came of it unless it was answered: the history says that.

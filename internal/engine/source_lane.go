@@ -355,55 +355,18 @@ func (s *sourceLane) start(ctx context.Context, cfg SourceStore, f feeding) erro
 	s.comparedIn, s.knownIn = map[string]bool{}, map[string]bool{}
 	s.nextPoll, s.nextList = time.Time{}, time.Time{}
 	s.untold = map[stock.ShopOrder]untold{}
-	var used []stock.Supply
-	var items []stock.Stocked
-	err := s.e.ledger.Update(ctx, func(tx Tx) error {
-		used, items = nil, nil
-		text, err := tx.Value("", valueSource)
-		if err != nil {
-			return err
-		}
-		if text != "" {
-			if err := json.Unmarshal([]byte(text), &s.kept); err != nil {
-				return err
-			}
-		}
-		for after := ""; ; {
-			page, err := tx.SourceItems(after, 500)
-			if err != nil {
-				return err
-			}
-			for _, i := range page {
-				after = i.ID
-				forgot := false
-				for _, location := range f.locations {
-					// A location that comes into use again begins with a baseline: what changed meanwhile is not made up for.
-					forgot = !slices.Contains(s.kept.Fed, location) && i.Forget(location) || forgot
-				}
-				if forgot {
-					if err := tx.PutSourceItem(i); err != nil {
-						return err
-					}
-				}
-				items = append(items, i)
-				for _, u := range i.Supplies {
-					used = append(used, u.Supply)
-				}
-			}
-			if len(page) < 500 {
-				return nil
-			}
-		}
-	})
+	items, err := s.recall(ctx, f)
 	if err != nil {
 		return err
 	}
 	o := cfg.Reading
 	o.From = s.kept.Cursor
 	s.supply = NewSupply(cfg.Driver, o)
-	for _, u := range used {
-		s.supply.Recall(u)
-		s.comparedIn[u.Level.Location], s.knownIn[u.Level.Location] = true, true
+	for _, i := range items {
+		for _, u := range i.Supplies {
+			s.supply.Recall(u.Supply)
+			s.comparedIn[u.Level.Location], s.knownIn[u.Level.Location] = s.kept.Loaded, s.kept.Loaded
+		}
 	}
 	every := cmp.Or(cfg.Compare, compareEvery)
 	if s.nextWhole = s.kept.ComparedAt.Add(every); s.kept.ComparedAt.IsZero() {
@@ -421,6 +384,52 @@ func (s *sourceLane) start(ctx context.Context, cfg SourceStore, f feeding) erro
 		st.Loaded, st.ComparedAt, st.Locations = s.kept.Loaded, s.kept.ComparedAt, s.kept.Locations
 	})
 	return nil
+}
+
+// recall reads what the ledger kept. A location that comes into use, or does so again, begins with a baseline: what changed
+// meanwhile is not made up for.
+func (s *sourceLane) recall(ctx context.Context, f feeding) (items []stock.Stocked, err error) {
+	err = s.e.ledger.Update(ctx, func(tx Tx) error {
+		items, s.kept = nil, sourceBook{}
+		text, err := tx.Value("", valueSource)
+		if err != nil {
+			return err
+		}
+		if text != "" {
+			if err := json.Unmarshal([]byte(text), &s.kept); err != nil {
+				return err
+			}
+		}
+		for after := ""; ; {
+			page, err := tx.SourceItems(after, 500)
+			if err != nil {
+				return err
+			}
+			for _, i := range page {
+				after = i.ID
+				if s.forget(&i, f) {
+					if err := tx.PutSourceItem(i); err != nil {
+						return err
+					}
+				}
+				items = append(items, i)
+			}
+			if len(page) < 500 {
+				return nil
+			}
+		}
+	})
+	return items, err
+}
+
+// forget drops the readings of locations that were not in use.
+func (s *sourceLane) forget(i *stock.Stocked, f feeding) (forgot bool) {
+	for _, location := range f.locations {
+		if !slices.Contains(s.kept.Fed, location) && i.Forget(location) {
+			forgot = true
+		}
+	}
+	return forgot
 }
 
 func (s *sourceLane) locations() []string {
