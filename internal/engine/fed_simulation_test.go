@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"stocksync.dev/stocksync/internal/engine"
+	"stocksync.dev/stocksync/internal/ledger"
 	sim "stocksync.dev/stocksync/internal/sim/katana"
 	"stocksync.dev/stocksync/internal/sim/katana/oracle"
 	"stocksync.dev/stocksync/internal/stock"
@@ -435,6 +437,28 @@ func TestFedSimulation(t *testing.T) {
 				}
 			}
 			t.Logf("%d seeds, %d silent errors: %s", last-first+1, failed, strings.Join(counts, ", "))
+		})
+	}
+}
+
+// TestFedSimulationOnDisk runs two worlds on the ledger of the product; crashes and all.
+func TestFedSimulationOnDisk(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"crash", "everything"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			st := fedStories[slices.IndexFunc(fedStories, func(s fedStory) bool { return s.name == name })]
+			silent, _ := playFed(t, 3, st, func() books {
+				l, err := ledger.Open(t.Context(), filepath.Join(t.TempDir(), "ledger.db"), ledger.Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = l.Close() })
+				return l
+			})
+			if len(silent) > 0 {
+				t.Error(strings.Join(silent, "\n"))
+			}
 		})
 	}
 }

@@ -96,7 +96,7 @@ func TestCatalogueItems(t *testing.T) {
 		with(simple(20, "EXT", nil), "type", "external"),
 		with(simple(21, "GRP", nil), "type", "grouped", "manage_stock", true, "meta_data", "odd"),
 		with(simple(310, "VAR-1", nil), "type", "variable", "manage_stock", false),
-		with(simple(322, "", 50), "type", "variable", "meta_data", []any{
+		with(simple(322, "", 50), "type", "variable", "date_created_gmt", "2025-01-02T03:04:05", "meta_data", []any{
 			"odd", 7, row{"key": "_stocksync_2", "value": formatMarker(marker)}, row{"key": "_stocksync_2", "value": formatMarker(older)},
 			row{"key": "_stocksync_1", "value": row{"a": 1}}, row{"key": "_stocksync_0", "value": "junk"}, row{"key": "_price", "value": "10"}}),
 	}, map[string][]row{
@@ -118,6 +118,9 @@ func TestCatalogueItems(t *testing.T) {
 	last := p.Items[len(p.Items)-1]
 	if last.Markers != (stock.Markers{2: marker}) || !last.Modified.Equal(time.Date(2026, 11, 21, 20, 4, 35, 0, time.UTC)) {
 		t.Errorf("markers %+v, modified %v", last.Markers, last.Modified)
+	}
+	if !last.Created.Equal(time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC)) || !p.Items[0].Created.IsZero() {
+		t.Errorf("created %v and %v", last.Created, p.Items[0].Created)
 	}
 	for _, r := range s.requests() {
 		if r.query["orderby"][0] != "id" || r.query["order"][0] != "asc" || r.query["_fields"][0] != productFields || r.method != "GET" {
