@@ -84,6 +84,10 @@ func TestEveryRouteByToken(t *testing.T) {
 		{"GET /v1/ping", "", "", readAll},
 		{"POST /v1/forget", "", `{"store":"fr","confirm":true}`, writeAll},
 		{"GET /v1/breaker", "", "", readAll},
+		{"GET /v1/links", "/v1/links?store=fr", "", readAll},
+		{"POST /v1/links/set", "", `{"store":"fr","item":"1","product":2}`, writeAll},
+		{"POST /v1/links/remove", "", `{"store":"fr","item":"1"}`, writeAll},
+		{"GET /v1/numbers", "/v1/numbers?store=fr", "", readAll},
 		{"POST /v1/breaker/approve", "", `{"tripID":"x"}`, writeAll},
 	} {
 		tested[tc.route] = true
