@@ -75,22 +75,22 @@ func playKatana(ctx context.Context, c cluster, sc scene, start time.Time) error
 	}
 
 	fmt.Print("\n==> everything at once, because somebody asks for it: agent reconcile --strategy Push\n")
+	asked := time.Now()
 	if _, err := k.run(ctx, nil, "exec", "--namespace", "shops", "erp-agent-0", "--", "/agent", "reconcile", "--strategy", "Push"); err != nil {
+		return err
+	}
+	inStock, held, err := account.Stock(ctx, demoSKUs)
+	if err != nil {
 		return err
 	}
 	all := map[string]int{}
 	for _, sku := range demoSKUs {
-		inStock, held, err := account.Stock(ctx, sku)
-		if err != nil {
-			return err
-		}
-		all[sku] = inStock - held
+		all[sku] = inStock[sku] - held[sku]
 	}
-	took, err := agreed(ctx, shops, all)
-	if err != nil {
+	if _, err := agreed(ctx, shops, all); err != nil {
 		return err
 	}
-	fmt.Printf("every shop shows Katana's stock, %s after it was asked for\n", took.Round(100*time.Millisecond))
+	fmt.Printf("every shop shows Katana's stock, %s after it was asked for\n", time.Since(asked).Round(100*time.Millisecond))
 	if err := show(); err != nil {
 		return err
 	}
@@ -101,7 +101,8 @@ func playKatana(ctx context.Context, c cluster, sc scene, start time.Time) error
 		return err
 	}
 	want := map[string]int{sku: all[sku] - 3}
-	if took, err = agreed(ctx, shops, want); err != nil {
+	took, err := agreed(ctx, shops, want)
+	if err != nil {
 		return err
 	}
 	fmt.Printf("every shop shows %d, %s after the order\n", want[sku], took.Round(100*time.Millisecond))
@@ -195,17 +196,17 @@ func stays(ctx context.Context, shops []*shop.Shop, want map[string]int, limit t
 
 // printKatana prints what Katana knows and what each shop shows.
 func printKatana(ctx context.Context, a *shop.Account, shops []*shop.Shop) error {
+	inStock, held, err := a.Stock(ctx, demoSKUs)
+	if err != nil {
+		return err
+	}
 	fmt.Printf("%-10s%12s%12s%12s", "SKU", "in Katana", "- orders", "= to sell")
 	for _, s := range shops {
 		fmt.Printf("%8s", s.ID)
 	}
 	fmt.Println()
 	for _, sku := range demoSKUs {
-		inStock, held, err := a.Stock(ctx, sku)
-		if err != nil {
-			return err
-		}
-		fmt.Printf("%-10s%12d%12d%12d", sku, inStock, held, inStock-held)
+		fmt.Printf("%-10s%12d%12d%12d", sku, inStock[sku], held[sku], inStock[sku]-held[sku])
 		for _, s := range shops {
 			p, err := s.Find(ctx, sku)
 			if err != nil {

@@ -388,6 +388,46 @@ func TestKatanaIsSaidToBeWrong(t *testing.T) {
 	}
 }
 
+// TestKatanaOptions: what the documentation of Katana leaves open is a choice per shop.
+func TestKatanaOptions(t *testing.T) {
+	t.Parallel()
+	clock := newFastClock()
+	erp := newErpServer(t, clock, &toAgent{}, "SKU-0001", "SKU-0002", "SKU-0003", "PART")
+	name := "SKU-0006"
+	erp.variants[name] = erp.AddItem(simkatana.NewItem{Name: name, SKU: &name, Kit: true})
+	erp.AddPart(erp.variants[name], erp.variants["PART"], simkatana.Units(2))
+	erp.stock(t, name, 1)
+	fr := newShop(t, clock, "fr", nil, sim.SeedOptions{Products: 12, Quantity: func(int) float64 { return 7 }})
+	de := newShop(t, clock, "de", nil, sim.SeedOptions{Products: 12, Quantity: func(int) float64 { return 7 }})
+	b := startAgent(t, benchOptions{clock: clock}, erp.doc("  mode: Sync\n", "      compareIntervalSeconds: 300\n      pollIntervalSeconds: 15\n"), erp.secret(firstToken),
+		erp.fedDoc(fr, "fr", ", rounding: Up, belowZero: Zero, quotes: Count, kits: Potential"), erp.fedDoc(de, "de", ""), fr.secret("fr"), de.secret("de"))
+	eventually(t, "everything is read", func() (bool, string) {
+		s := b.status()
+		ok := storeOf(t, s, "katana").InSync.Status == "True" && strings.Contains(s.Source.Plan, "at most every 5m0s")
+		for _, id := range []string{"fr", "de"} {
+			ok = ok && storeOf(t, s, id).Enrolled == 4
+		}
+		return ok, asJSON(s)
+	})
+	half := simkatana.Units(-37) - simkatana.Units(1)/2
+	if err := erp.Adjust(erp.variants["SKU-0001"], erp.location, half); err != nil {
+		t.Fatal(err)
+	}
+	erp.order(t, simkatana.NewOrder{}, "SKU-0002", 50)
+	erp.order(t, simkatana.NewOrder{Quote: true}, "SKU-0003", 5)
+	erp.stock(t, "PART", 7) // 43 + 7, two for each
+	for sku, want := range map[string]string{"SKU-0001": "3 2", "SKU-0002": "0 -9", "SKU-0003": "37 42"} {
+		eventually(t, sku, func() (bool, string) {
+			got := quantities(t, []*shopServer{fr, de}, sku)
+			return got == want, got
+		})
+	}
+	eventually(t, "what can be put together, with the next comparison", func() (bool, string) {
+		got := quantities(t, []*shopServer{fr}, name)
+		return got == "25", got
+	})
+}
+
 // TestKatanaDrift: what somebody typed in a shop stands until the item changes, a reconcile tells of it, and writes
 // Katana's number where that is wanted.
 func TestKatanaDrift(t *testing.T) {

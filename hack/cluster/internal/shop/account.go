@@ -13,37 +13,20 @@ type Account struct {
 	peer
 	token, admin string
 	location     int64
+	// variants are those looked for before, by SKU.
+	variants map[string]int64
 }
 
 // OpenAccount prepares requests to https://host, as [Open] does. admin opens the simulator's own controls, for what people
 // and Katana's own import do in it; location is where the stock is.
 func OpenAccount(id, host, address, token, admin string, location int64, caPEM []byte) (*Account, error) {
 	p, err := open(id, host, address, caPEM)
-	return &Account{p, token, admin, location}, err
+	return &Account{p, token, admin, location, map[string]int64{}}, err
 }
 
-// Stock is what is in stock of a SKU, and what of it open sales orders hold.
-func (a *Account) Stock(ctx context.Context, sku string) (inStock, held int, err error) {
-	variant, err := a.variant(ctx, sku)
-	if err != nil {
-		return 0, 0, err
-	}
-	var levels struct {
-		Data []struct {
-			InStock string `json:"quantity_in_stock"`
-		}
-	}
-	query := url.Values{"variant_id": {strconv.FormatInt(variant, 10)}, "location_id": {strconv.FormatInt(a.location, 10)}}
-	if err := a.get(ctx, "inventory", query, &levels); err != nil {
-		return 0, 0, err
-	}
-	if len(levels.Data) != 1 {
-		return 0, 0, fmt.Errorf("%s has %d levels of %s", a.ID, len(levels.Data), sku)
-	}
-	quantity, err := strconv.ParseFloat(levels.Data[0].InStock, 64)
-	if err != nil {
-		return 0, 0, err
-	}
+// Stock is what is in stock of some SKUs, and what of it open sales orders hold. It takes few of the requests that the key
+// is good for, which the agent needs.
+func (a *Account) Stock(ctx context.Context, skus []string) (inStock, held map[string]int, err error) {
 	var orders struct {
 		Data []struct {
 			Rows []struct {
@@ -53,16 +36,32 @@ func (a *Account) Stock(ctx context.Context, sku string) (inStock, held int, err
 		}
 	}
 	if err := a.get(ctx, "sales_orders", url.Values{"status": {"NOT_SHIPPED"}}, &orders); err != nil {
-		return 0, 0, err
+		return nil, nil, err
 	}
+	byVariant := map[int64]float64{}
 	for _, o := range orders.Data {
 		for _, r := range o.Rows {
-			if r.Variant == variant {
-				held += int(r.Quantity)
-			}
+			byVariant[r.Variant] += r.Quantity
 		}
 	}
-	return int(quantity), held, nil
+	inStock, held = map[string]int{}, map[string]int{}
+	for _, sku := range skus {
+		variant, err := a.variant(ctx, sku)
+		if err != nil {
+			return nil, nil, err
+		}
+		var level struct{ Quantity string }
+		path := fmt.Sprintf("/__sim/quantity?variant=%d&location=%d", variant, a.location)
+		if err := a.do(ctx, bearer(a.admin), http.MethodGet, path, nil, &level); err != nil {
+			return nil, nil, err
+		}
+		quantity, err := strconv.ParseFloat(level.Quantity, 64)
+		if err != nil {
+			return nil, nil, err
+		}
+		inStock[sku], held[sku] = int(quantity), int(byVariant[variant])
+	}
+	return inStock, held, nil
 }
 
 // Order makes a sales order in Katana.
@@ -87,6 +86,9 @@ func (a *Account) order(ctx context.Context, order map[string]any, sku string, u
 }
 
 func (a *Account) variant(ctx context.Context, sku string) (int64, error) {
+	if id := a.variants[sku]; id != 0 {
+		return id, nil
+	}
 	var found struct{ Data []struct{ ID int64 } }
 	if err := a.get(ctx, "variants", url.Values{"sku": {sku}}, &found); err != nil {
 		return 0, err
@@ -94,7 +96,8 @@ func (a *Account) variant(ctx context.Context, sku string) (int64, error) {
 	if len(found.Data) != 1 {
 		return 0, fmt.Errorf("%s has %d variants with the code %s", a.ID, len(found.Data), sku)
 	}
-	return found.Data[0].ID, nil
+	a.variants[sku] = found.Data[0].ID
+	return a.variants[sku], nil
 }
 
 func (a *Account) get(ctx context.Context, path string, query url.Values, into any) error {
