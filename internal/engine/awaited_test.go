@@ -412,3 +412,27 @@ func TestBreakerHoldsAnAccountThatIsEmptied(t *testing.T) {
 	f.shows(7, 0)
 	f.wrote(60)
 }
+
+// TestAListThatShrinks: a list of items that lacks most of them is not believed at once.
+func TestAListThatShrinks(t *testing.T) {
+	t.Parallel()
+	f := matched(t, 1, 30)
+	for _, v := range f.variants {
+		f.do(f.account.Archive(v, true))
+	}
+	f.pass(time.Hour + 5*time.Minute)
+	if s := f.state(); s.Items != 30 {
+		t.Errorf("%d items are left after one list, want 30", s.Items)
+	}
+	for _, v := range f.variants[5:] {
+		f.do(f.account.Archive(v, false))
+	}
+	f.pass(time.Hour)
+	if s := f.state(); s.Items != 25 {
+		t.Errorf("%d items are left, want 25", s.Items)
+	}
+	f.do(f.account.Adjust(f.variants[7], f.here, sim.Units(1)))
+	f.follow()
+	f.shows(7, 11)
+	f.wrote(1)
+}

@@ -89,6 +89,8 @@ type sourceBook struct {
 	Loaded    bool                   `json:"loaded,omitempty"`
 	// Fed are the locations that were in use.
 	Fed []string `json:"fed,omitempty"`
+	// Shrunk: the last whole list of items lacked most of those known. It takes another to believe that.
+	Shrunk bool `json:"shrunk,omitempty"`
 	// IgnoreCase tells how the SKUs were taken in.
 	IgnoreCase bool `json:"ignoreCase,omitempty"`
 }
@@ -513,14 +515,19 @@ func (s *sourceLane) list(ctx context.Context, cfg SourceStore, now time.Time) e
 	var out *effects
 	book := s.kept
 	book.Locations, book.Listed, book.IgnoreCase = locations, answer.Window.From, cfg.IgnoreCase
-	err = s.e.ledger.Update(ctx, func(tx Tx) error {
+	err = s.e.ledger.Update(ctx, func(tx Tx) (err error) {
 		out = newEffects()
 		t := s.turn(tx, cfg, out)
 		if err := t.locations(s.kept.Locations, locations); err != nil {
 			return err
 		}
-		if err := t.items(answer.Items, since.IsZero()); err != nil {
+		if book.Shrunk, err = t.items(answer.Items, since.IsZero(), s.kept.Shrunk); err != nil {
 			return err
+		}
+		if since.IsZero() {
+			if err := tx.PruneImports(now.Add(-importMemory)); err != nil {
+				return err
+			}
 		}
 		return s.save(tx, &book, nil)
 	})
@@ -607,9 +614,6 @@ func (s *sourceLane) poll(ctx context.Context, cfg SourceStore, f feeding, now t
 	err = s.e.ledger.Update(ctx, func(tx Tx) (err error) {
 		out, book = newEffects(), s.kept
 		if err := s.save(tx, &book, s.imports); err != nil {
-			return err
-		}
-		if err := tx.PruneImports(now.Add(-importMemory)); err != nil {
 			return err
 		}
 		if told, err = s.learn(tx, out); err != nil {

@@ -72,43 +72,62 @@ func (t *sourceTurn) locations(before, now []stock.SourceLocation) error {
 	return nil
 }
 
-// items takes in a list of items; what is not in a whole list is gone.
-func (t *sourceTurn) items(items []stock.SourceItem, whole bool) error {
+// items takes in a list of items; what is not in a whole list is gone. Where that is most of them, it is believed only of
+// a list that shrunk before.
+func (t *sourceTurn) items(items []stock.SourceItem, whole, before bool) (shrunk bool, err error) {
 	skus := map[string]bool{}
 	seen := map[string]bool{}
 	for _, i := range items {
 		seen[i.ID] = true
 		if err := t.item(i, skus); err != nil {
-			return err
+			return before, err
 		}
 	}
-	if whole {
-		for after := ""; ; {
-			page, err := t.tx.SourceItems(after, 500)
-			if err != nil {
-				return err
-			}
-			for _, i := range page {
-				after = i.ID
-				if !seen[i.ID] && !i.Gone {
-					gone := i.SourceItem
-					gone.Gone = true
-					if err := t.item(gone, skus); err != nil {
-						return err
-					}
+	if shrunk = before; whole {
+		lacking, of, err := t.lacking(seen)
+		if err != nil {
+			return before, err
+		}
+		if shrunk = len(lacking) > fewItems && 2*len(lacking) > of && !before; !shrunk {
+			for _, i := range lacking {
+				i.Gone = true
+				if err := t.item(i, skus); err != nil {
+					return before, err
 				}
-			}
-			if len(page) < 500 {
-				break
 			}
 		}
 	}
 	for sku := range skus {
 		if err := t.sharing(sku); err != nil {
-			return err
+			return shrunk, err
 		}
 	}
-	return nil
+	return shrunk, nil
+}
+
+// fewItems may go at once without being most of what there is.
+const fewItems = 10
+
+// lacking are the items that are there as far as is known and are not in a list, of so many.
+func (t *sourceTurn) lacking(seen map[string]bool) (out []stock.SourceItem, of int, err error) {
+	for after := ""; ; {
+		page, err := t.tx.SourceItems(after, 500)
+		if err != nil {
+			return nil, 0, err
+		}
+		for _, i := range page {
+			after = i.ID
+			if i.Gone {
+				continue
+			}
+			if of++; !seen[i.ID] {
+				out = append(out, i.SourceItem)
+			}
+		}
+		if len(page) < 500 {
+			return out, of, nil
+		}
+	}
 }
 
 // item takes in what an item is called, and whether it is there.
