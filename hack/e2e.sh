@@ -28,6 +28,7 @@ cluster up
 cluster load
 cluster operator
 cluster stores
+cluster stores katana
 cluster topology
 KUBECONFIG=$(cluster kubeconfig)
 E2E_AUDIT_LOG=$(cluster audit-log)
