@@ -41,6 +41,8 @@ var variants = []struct {
 	{"a late write of a field taken for a choice", "registers", 40, []edit{{"internal/stock/register.go", "		case s.awaits(f, v[f], now):\n", "		case s.awaits(f, v[f], now) && false:\n"}}},
 	{"names exchanged without a temporary one", "renames", 10, []edit{{"internal/stock/identity.go",
 		"				steps = append(steps, NameStep{items[next].Pool, items[next].Temporary})\n", ""}}},
+	{"what was sold in the gap of a write forgotten", "plugins", 12, []edit{{"internal/stock/absolute.go", "	if len(near) == 0 {\n", "	if len(near) >= 0 {\n"}}},
+	{"a write that landed late counted as the shop's own", "plugins and network", 12, []edit{{"internal/stock/absolute.go", "	if best == nil {\n", "	if best == nil || best != nil {\n"}}},
 	{"absolute instead of relative push", "calm", 5, []edit{
 		{"internal/engine/shop_test.go", "	quantity, seen, read := it.quantity+p.Units, it.markers, w.now\n", "	quantity, seen, read := it.listed+p.Units, it.markers, w.now\n"},
 		{"internal/engine/shop_test.go", "			i := len(page.Items)\n", "			i := len(page.Items)\n			it.listed = it.quantity\n"},
