@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"time"
 
@@ -106,13 +105,27 @@ func (e *Engine) Receive(ctx context.Context, store string, ev PeerEvent, until 
 	now := e.clock.Now()
 	var objects []int64
 	var offered []string
+	var out *effects
 	err = e.ledger.Update(ctx, func(tx Tx) error {
-		objects, offered = nil, nil
+		objects, offered, out = nil, nil, newEffects()
 		fresh, err := tx.Remember("event|"+store+"|"+ev.ID, until, now)
 		if seen = !fresh; seen || err != nil {
 			return err
 		}
 		for _, item := range ev.Items {
+			if ev.Rename && st.Absolute != nil && st.Policy.Master {
+				t := &turn{e: e, tx: tx, st: st, now: now, out: out}
+				pools, err := t.renamedAtMaster(item, ev.Seconds)
+				if err != nil {
+					return err
+				}
+				for _, id := range pools {
+					objects = append(objects, absoluteRef(id).Object())
+				}
+				if len(pools) > 0 {
+					continue
+				}
+			}
 			object, known, err := hear(tx, st, ev, item, now)
 			if err != nil {
 				return err
@@ -131,6 +144,10 @@ func (e *Engine) Receive(ctx context.Context, store string, ev PeerEvent, until 
 	}
 	e.Hint(store, objects...)
 	e.offer(offered...)
+	if out.listed {
+		e.listed()
+	}
+	e.wake(out.wake)
 	return false, nil
 }
 
@@ -139,19 +156,11 @@ func hear(tx Tx, st Store, ev PeerEvent, item PeerItem, now time.Time) (object i
 	if st.excludes(item.SKU) || st.excludes(item.OldSKU) {
 		return 0, false, nil
 	}
-	find := []func() (int64, error){
-		func() (int64, error) { return tx.PoolOf(stock.KeyOf(item.SKU)) },
-		func() (int64, error) { return tx.PoolOf(stock.KeyOf(item.OldSKU)) },
-	}
-	if byID := func() (int64, error) { return tx.PoolOfGID(item.GID) }; stock.IsGID(item.GID) && st.Policy.Master {
-		// A master's ids hold, whatever its items are called.
-		find = slices.Insert(find, 0, byID)
-	}
-	if ev.Rename {
-		slices.Reverse(find[len(find)-2:])
-	}
-	for _, by := range find {
-		pool, err := by()
+	for _, key := range []stock.Key{stock.KeyOf(item.SKU), stock.KeyOf(item.OldSKU)} {
+		if key == "" {
+			continue
+		}
+		pool, err := heardOf(tx, st, key, item.GID)
 		if err != nil {
 			return 0, false, err
 		}
@@ -161,10 +170,6 @@ func hear(tx Tx, st Store, ev PeerEvent, item PeerItem, now time.Time) (object i
 		p, bound, err := tx.Placement(st.ID, pool)
 		if err != nil || !bound {
 			return absoluteRef(pool).Object(), st.Absolute != nil, err
-		}
-		if st.Absolute != nil && ev.Rename && st.Policy.Master && item.SKU != "" {
-			p.Absolute.Renamed = item.SKU
-			return p.Ref.Object(), true, tx.PutPlacement(p)
 		}
 		if st.Absolute == nil || ev.Rename || item.Quantity == nil || ownEvent(ev.ID) {
 			return p.Ref.Object(), true, nil

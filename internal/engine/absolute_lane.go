@@ -45,8 +45,10 @@ func (l *lane) fences(st Store) bool { return l.peer.pulse.Generation != 1 && !s
 // absolute does one piece of work in a store whose plugin is the only way in, and returns when to look for the next.
 func (l *lane) absolute(ctx context.Context, st Store) (time.Time, error) {
 	now := l.e.clock.Now()
-	for _, ref := range l.recheck {
-		l.watch(ref.Object(), now)
+	for id := range l.recheck {
+		if id > 0 {
+			l.watch(id, now)
+		}
 	}
 	clear(l.recheck)
 	switch {
@@ -64,7 +66,7 @@ func (l *lane) absolute(ctx context.Context, st Store) (time.Time, error) {
 	if pools := l.takePools(now); len(pools) > 0 {
 		return time.Time{}, l.readPools(ctx, st, pools)
 	}
-	if renamed, err := l.renameItems(ctx, st); renamed || err != nil {
+	if renamed, err := l.renameAbsolute(ctx, st); renamed || err != nil {
 		return time.Time{}, err
 	}
 	wrote, next, err := l.write(ctx, st)
@@ -186,12 +188,11 @@ func (l *lane) takeOffered() []string {
 type asked struct {
 	pool int64
 	skus []string
-	// named: of several only the first that is there counts, for they are names of one item, the surest first.
-	named bool
+	names
 }
 
-// skusOf are the SKUs of a pool, as spelled where that is known. taken are names that other items of the store still have.
-func skusOf(tx Tx, st Store, id int64, taken map[stock.Key]int64) (asked, error) {
+// skusOf are the SKUs of a pool, as spelled where that is known.
+func skusOf(tx Tx, st Store, id int64) (asked, error) {
 	a := asked{pool: id}
 	pool, err := tx.Pool(id)
 	if errors.Is(err, ErrNotFound) {
@@ -204,51 +205,17 @@ func skusOf(tx Tx, st Store, id int64, taken map[stock.Key]int64) (asked, error)
 	if err != nil || st.Excluded != nil && slices.ContainsFunc(keys, st.Excluded) {
 		return a, err
 	}
-	p, bound, err := tx.Placement(st.ID, id)
-	if err != nil {
+	if skip, err := a.naming(tx, st, pool, keys); skip || err != nil || len(a.skus) > 0 {
 		return a, err
-	}
-	if a.named = len(keys) == 1; a.named && bound {
-		a.skus = append(a.skus, p.Absolute.Renamed, p.SKU)
-		if p.Naming.Todo != "" {
-			a.skus = append(a.skus, stock.TemporaryName(pool))
-		}
 	}
 	for _, k := range keys {
 		sku := string(k)
 		if k == stock.KeyOf(pool.SKU) {
 			sku = pool.SKU
 		}
-		if other := taken[k]; other == 0 || other == id {
-			a.skus = append(a.skus, sku)
-		}
+		a.skus = append(a.skus, sku)
 	}
-	var once []string
-	for _, sku := range a.skus {
-		if sku != "" && !slices.ContainsFunc(once, func(o string) bool { return stock.KeyOf(o) == stock.KeyOf(sku) }) {
-			once = append(once, sku)
-		}
-	}
-	a.skus = once
 	return a, nil
-}
-
-// namesTaken are the names that items of the store are to give up.
-func namesTaken(tx Tx, st Store) (map[stock.Key]int64, error) {
-	taken := map[stock.Key]int64{}
-	for after := int64(0); ; {
-		page, err := tx.Misnamed(st.ID, after, 1000)
-		if err != nil {
-			return nil, err
-		}
-		for _, p := range page {
-			after = p.Pool
-			taken[stock.KeyOf(p.SKU)] = p.Pool
-		}
-		if len(page) < 1000 {
-			return taken, nil
-		}
-	}
 }
 
 // showing reads what the store shows of pools. What it did not answer for is left out of the page.
@@ -256,12 +223,8 @@ func (l *lane) showing(ctx context.Context, st Store, pools []int64) (Page, erro
 	var list []asked
 	err := l.e.ledger.View(ctx, func(tx Tx) error {
 		list = list[:0]
-		taken, err := namesTaken(tx, st)
-		if err != nil {
-			return err
-		}
 		for _, id := range pools {
-			a, err := skusOf(tx, st, id, taken)
+			a, err := skusOf(tx, st, id)
 			if err != nil {
 				return err
 			}
@@ -290,6 +253,9 @@ func (l *lane) showing(ctx context.Context, st Store, pools []int64) (Page, erro
 			states[sku] = s
 		}
 	}
+	if list, err = l.byOtherNames(ctx, st, list, states); err != nil {
+		return Page{}, err
+	}
 	page.Window.To = l.e.clock.Now()
 	for _, a := range list {
 		item, exists, answered := a.item(states)
@@ -313,11 +279,8 @@ func (a asked) item(states map[string]PeerState) (item Item, exists, answered bo
 		if !ok {
 			return item, false, false
 		}
-		if !s.Exists {
+		if !s.Exists || a.foreign[s.GID] {
 			continue
-		}
-		if exists && a.named {
-			break
 		}
 		exists = true
 		if s.Managed != Own {
@@ -895,91 +858,4 @@ func (l *lane) unfence(ctx context.Context, st Store, page Page, f *forget) erro
 		l.e.mu.Unlock()
 	}
 	return nil
-}
-
-// pushNames gives items of a store whose plugin is the only way in their names, in order, and reads what came of it.
-func (l *lane) pushNames(ctx context.Context, st Store, pushes []Push) []Result {
-	if st.Absolute == nil {
-		return st.Driver.Push(ctx, pushes)
-	}
-	results := make([]Result, len(pushes))
-	fail := func(err error) []Result {
-		for i := range results {
-			results[i].Err = err
-		}
-		return results
-	}
-	var e PeerEvent
-	var skus []string
-	err := l.e.ledger.Update(ctx, func(tx Tx) error {
-		e, skus = PeerEvent{Rename: true, Context: "sku_rename", Seconds: l.e.clock.Now().Unix()}, nil
-		for _, push := range pushes {
-			p, _, err := tx.PlacementAt(st.ID, push.Ref.Object())
-			if err != nil {
-				return err
-			}
-			skus = append(skus, p.SKU, push.Name)
-			e.Items = append(e.Items, PeerItem{GID: push.GID, SKU: push.Name, OldSKU: p.SKU})
-		}
-		id, err := tx.NextAttempt()
-		e.ID = fmt.Sprintf("%s%s-%d", ownEventID, l.e.ledgerID, id)
-		return err
-	})
-	if err != nil {
-		return fail(err)
-	}
-	for part := range slices.Chunk(e.Items, SendSize) {
-		some := e
-		some.ID, some.Items = fmt.Sprintf("%s-%s", e.ID, part[0].OldSKU), part
-		if err := st.Absolute.Send(ctx, some); err != nil {
-			return fail(err)
-		}
-	}
-	states := map[string]PeerState{}
-	for part := range slices.Chunk(skus, AskSize) {
-		answer, err := st.Absolute.States(ctx, part)
-		if err != nil {
-			return fail(err)
-		}
-		maps.Copy(states, answer)
-	}
-	for i, push := range pushes {
-		was, is := states[e.Items[i].OldSKU], states[push.Name]
-		switch {
-		case is.Exists && !was.Exists || is.Exists && is.GID != "" && is.GID == push.GID:
-			results[i].Item = &Item{Ref: push.Ref, SKUs: []string{push.Name}, Managed: Own, Quantity: is.Quantity, GID: is.GID}
-		case is.Exists:
-			holder, err := l.holderOf(ctx, st, push.Name)
-			if err != nil {
-				return fail(err)
-			}
-			results[i].Taken, results[i].Holder = true, holder
-		default:
-			results[i].Item = &Item{Ref: push.Ref, SKUs: []string{e.Items[i].OldSKU}, Managed: Own, Quantity: was.Quantity, GID: was.GID}
-		}
-	}
-	return results
-}
-
-// holderOf is what is bound under an SKU in the store; 0 if nothing is.
-func (l *lane) holderOf(ctx context.Context, st Store, sku string) (holder int64, err error) {
-	err = l.e.ledger.View(ctx, func(tx Tx) error {
-		for after := int64(0); ; {
-			page, err := tx.StorePlacements(st.ID, after, 1000)
-			if err != nil {
-				return err
-			}
-			for _, p := range page {
-				after = p.Pool
-				if stock.KeyOf(p.SKU) == stock.KeyOf(sku) {
-					holder = p.Ref.Object()
-					return nil
-				}
-			}
-			if len(page) < 1000 {
-				return nil
-			}
-		}
-	})
-	return holder, err
 }

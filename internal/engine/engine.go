@@ -249,7 +249,7 @@ type Tx interface {
 
 	// Due are placements that may be pushed, the urgent before all others, longest waiting first. Unlike are those that differ in a field beside
 	// the quantity, by pool, but for stopped pools. Restless are those that need a clean
-	// sample, Pending those with an attempt that may still land, Misnamed those to be given another SKU.
+	// sample, Pending those with an attempt that may still land, Misnamed those to be given another SKU, or sent one.
 	Due(store string, limit int) ([]stock.Placement, error)
 	Unlike(store string, limit int) ([]stock.Placement, error)
 	Restless(store string, after int64, limit int) ([]stock.Placement, error)

@@ -41,6 +41,9 @@ func (t *turn) identified(item Item) (int64, error) {
 	if !stock.IsGID(item.GID) {
 		return 0, nil
 	}
+	if t.st.Absolute != nil {
+		return t.identifiedAbsolute(item)
+	}
 	own := slices.ContainsFunc(item.Markers[:], func(m stock.Marker) bool {
 		return m.Ledger == t.e.ledgerID && m.Store == t.st.ID && m.Product == item.Ref.Object()
 	}) || slices.ContainsFunc(item.SKUs, stock.IsTemporary)
@@ -67,6 +70,9 @@ func (t *turn) rebind(given, bySKU int64, item Item) (stock.Placement, bool, err
 	keys, err := t.tx.Keys(given)
 	if err != nil || len(keys) != 1 || t.st.excludes(string(keys[0])) {
 		return stock.Placement{}, false, err
+	}
+	if t.st.Absolute != nil {
+		item.Ref = absoluteRef(given)
 	}
 	p := stock.Placement{Store: t.st.ID, Pool: given, Ref: item.Ref, SKU: item.SKUs[0], Shown: item.Quantity, ReadAt: t.now}
 	if item.Managed == Unmanaged {
@@ -122,7 +128,7 @@ func (t *turn) named(pool stock.Pool, p *stock.Placement, item Item) (bool, erro
 		t.moved = append(t.moved, pool.ID)
 		return true, nil
 	case key == stock.KeyOf(p.SKU), pool.Knows(key):
-		p.SKU = sku
+		p.SKU, p.Naming.Open = sku, false
 		return true, nil
 	}
 	return false, nil
@@ -193,7 +199,7 @@ func (t *turn) rename(pools []int64) error {
 			return err
 		}
 		stock.Rename(&pool, p.SKU)
-		p.Naming = stock.Naming{}
+		p.Naming = p.Naming.Anew()
 		if err := errors.Join(t.tx.PutPool(pool), t.tx.PutPlacement(p)); err != nil {
 			return err
 		}
@@ -323,7 +329,9 @@ func (l *lane) renameItems(ctx context.Context, st Store) (bool, error) {
 				return err
 			}
 			for _, p := range page {
-				after = p.Pool
+				if after = p.Pool; p.Naming.Todo == "" {
+					continue
+				}
 				pool, err := tx.Pool(p.Pool)
 				if err != nil {
 					return err
@@ -355,11 +363,7 @@ func (l *lane) renameItems(ctx context.Context, st Store) (bool, error) {
 	if err != nil || len(pushes) == 0 {
 		return false, err
 	}
-	if st.Absolute != nil {
-		// Known by its name alone, only one item at a time may have either of two.
-		pools, pushes = pools[:1], pushes[:1]
-	}
-	results := l.pushNames(ctx, st, pushes)
+	results := st.Driver.Push(ctx, pushes)
 	ended := l.e.clock.Now()
 	l.pace.learn(len(pushes), ended.Sub(now), faultOf(results), ended)
 	return true, l.renamed(ctx, st, pools, pushes, results)
@@ -430,10 +434,10 @@ func (t *turn) renamedTo(p stock.Placement, name string, item Item) error {
 			Evidence: fmt.Sprintf("the master renamed it to %q; the shop took that and shows %q: a plugin of the shop keeps it so", name, item.SKUs)}})
 	}
 	was := p.SKU
-	p.SKU = name
+	p.SKU, p.Naming.Open = name, false
 	var entries []stock.Entry
 	if stock.KeyOf(name) == stock.KeyOf(pool.SKU) {
-		p.Naming = stock.Naming{}
+		p.Naming = p.Naming.Anew()
 		entries = append(entries, stock.Entry{Kind: stock.Renamed, Store: p.Store, Pool: p.Pool, SKU: p.SKU, Quantity: p.Shown,
 			Evidence: fmt.Sprintf("renamed from %q to %q, as in the master", was, name)})
 	}

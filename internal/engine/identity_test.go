@@ -432,3 +432,95 @@ func TestACrashBetweenTwoNames(t *testing.T) {
 		wantShelves(t, w.shops[1], "SKU-1 20, SKU-0 20")
 	}
 }
+
+// plugged is [settled] with the plugin as the only way into some shops, of one generation.
+func plugged(t *testing.T, generation, skus int, shops ...int) (*world, *agent) {
+	t.Helper()
+	w, a := settled(t, 3, skus)
+	a.crash()
+	for _, i := range shops {
+		w.plug(w.shops[i], i == 0)
+		w.shops[i].plug.generation, w.shops[i].plug.ahead = generation, 0
+	}
+	a = w.boot(testLedger, ledger.NewMemory(), w.all())
+	if i := shops[0]; i == 0 {
+		// Such a master is asked about what others have.
+		w.shops[1].sell(firstObject, 0)
+	}
+	w.run(w.now.Add(10 * time.Minute))
+	return w, a
+}
+
+// Through the plugin, too, names are given, exchanged, and not taken from other items; what is sold meanwhile counts.
+func TestNamesTravelByThePlugin(t *testing.T) {
+	t.Parallel()
+	for _, generation := range []int{1, 2} {
+		t.Run(fmt.Sprint(generation), func(t *testing.T) {
+			t.Parallel()
+			w, a := plugged(t, generation, 3, 1)
+			hq, peer := w.shops[0], w.shops[1]
+			peer.down = true
+			hq.rename(firstObject, "TMP")
+			hq.rename(firstObject+1, "SKU-0")
+			hq.rename(firstObject, "SKU-1")
+			hq.rename(firstObject+2, "CUP")
+			hq.sell(firstObject, 3)
+			w.run(w.now.Add(5 * time.Minute))
+			peer.down = false
+			w.run(w.now.Add(10 * time.Minute))
+			peer.sell(firstObject+1, 2)
+			w.run(w.now.Add(10 * time.Minute))
+			for _, s := range w.shops {
+				wantShelves(t, s, "SKU-1 17, SKU-0 18, CUP 20")
+			}
+			wantNoRow(t, a)
+			if id := a.poolByID(t, 3).GID; peer.items[firstObject+2].gid != id {
+				t.Errorf("the shop has the id %q, want %q", peer.items[firstObject+2].gid, id)
+			}
+			peer.items[300] = &item{ref: ref(300), sku: "POT", quantity: 5, modified: start, fields: stock.Values{stock.Backorders: "no", stock.LowStock: stock.None}}
+			hq.rename(firstObject+2, "POT")
+			w.run(w.now.Add(10 * time.Minute))
+			wantShelves(t, peer, "SKU-1 17, SKU-0 18, CUP 20, POT 5")
+			wantRow(t, a, stock.Renamed, "s1", "another product of this shop")
+		})
+	}
+}
+
+// A plugin master tells of a renaming by an event. It reaches every shop; one that a child sends renames nothing, nor does
+// one that comes late.
+func TestAPluginMasterRenames(t *testing.T) {
+	t.Parallel()
+	for _, generation := range []int{1, 2} {
+		t.Run(fmt.Sprint(generation), func(t *testing.T) {
+			t.Parallel()
+			w, a := plugged(t, generation, 2, 0, 2)
+			hq := w.shops[0]
+			told := func(store string, second time.Time, from, to string, it *item) {
+				t.Helper()
+				if it.gid == "" {
+					it.gid = stock.NewGID()
+				}
+				e := engine.PeerEvent{ID: store + from + to, Rename: true, Seconds: second.Unix(), Items: []engine.PeerItem{{GID: it.gid, OldSKU: from, SKU: to}}}
+				if _, err := a.engine.Receive(t.Context(), store, e, w.now.Add(48*time.Hour)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			wantShelves(t, w.shops[1], "SKU-0 20, SKU-1 20")
+			first := hq.items[firstObject]
+			first.sku = "CUP"
+			told("s0", w.now, "SKU-0", "CUP", first)
+			w.run(w.now.Add(5 * time.Minute))
+			w.shops[2].sell(firstObject, 4)
+			w.run(w.now.Add(20 * time.Minute))
+			for _, s := range w.shops {
+				wantShelves(t, s, "CUP 16, SKU-1 20")
+			}
+			told("s2", w.now, "CUP", "MINE", w.shops[2].items[firstObject])
+			told("s0", w.now.Add(-time.Hour), "CUP", "LATE", first)
+			w.run(w.now.Add(20 * time.Minute))
+			for _, s := range w.shops {
+				wantShelves(t, s, "CUP 16, SKU-1 20")
+			}
+		})
+	}
+}

@@ -326,7 +326,7 @@ func (t *turn) carries(of *stock.Pool, p *stock.Placement, item Item) (stock.Kin
 		case pool == p.Pool:
 			found = true
 			if len(item.SKUs) == 1 {
-				p.SKU = sku
+				p.SKU, p.Naming.Open = sku, false
 			}
 		case pool != 0 && item.Managed == Shared:
 			if ok, err := t.absorb(pool, p.Pool); !ok {

@@ -40,6 +40,7 @@ type telling struct {
 	id       string
 	object   int64
 	quantity int64
+	sku      string
 	captured time.Time
 	taken    bool // an agent has it for good
 }
@@ -88,7 +89,7 @@ func (p *plug) changed(object int64, triggers ...string) {
 
 func (p *plug) capture(object int64) *telling {
 	p.sent++
-	t := &telling{id: fmt.Sprintf("%s-%d", p.s.id, p.sent), object: object, quantity: p.s.items[object].quantity, captured: p.s.w.now}
+	t := &telling{id: fmt.Sprintf("%s-%d", p.s.id, p.sent), object: object, quantity: p.s.items[object].quantity, sku: p.s.items[object].sku, captured: p.s.w.now}
 	p.told = append(p.told, t)
 	return t
 }
@@ -116,7 +117,7 @@ func (p *plug) tell(all []*telling, attempt int) {
 			}
 			e := engine.PeerEvent{ID: all[0].id, Context: "stock_set", Seconds: all[0].captured.Add(p.ahead).Unix()}
 			for _, t := range all {
-				e.Items = append(e.Items, engine.PeerItem{SKU: p.s.items[t.object].sku, Quantity: &t.quantity})
+				e.Items = append(e.Items, engine.PeerItem{GID: p.s.items[t.object].gid, SKU: t.sku, Quantity: &t.quantity})
 			}
 			seen, err := a.engine.Receive(a.ctx, p.s.id, e, w.now.Add(48*time.Hour))
 			switch {
@@ -169,7 +170,11 @@ func (l *wire) States(ctx context.Context, skus []string) (map[string]engine.Pee
 			for _, it := range l.s.sorted() {
 				if strings.EqualFold(it.sku, sku) {
 					objects[it.ref.Product] = true
-					states[sku] = engine.PeerState{Exists: true, Managed: engine.Own, Quantity: it.quantity, Backorders: "no", StockStatus: "instock"}
+					gid := it.gid
+					if l.s.plug.generation == 1 {
+						gid = "" // it does not say
+					}
+					states[sku] = engine.PeerState{Exists: true, GID: gid, Managed: engine.Own, Quantity: it.quantity, Backorders: "no", StockStatus: "instock"}
 				}
 			}
 		}
@@ -205,6 +210,22 @@ func (l *wire) Send(ctx context.Context, e engine.PeerEvent) error {
 	return err
 }
 
+// find looks for an item as the plugin does: by id, by its SKU of before, by SKU.
+func (p *plug) find(said engine.PeerItem) []*item {
+	for _, is := range []func(*item) bool{
+		func(it *item) bool { return said.GID != "" && it.gid == said.GID },
+		func(it *item) bool { return said.OldSKU != "" && strings.EqualFold(it.sku, said.OldSKU) },
+		func(it *item) bool { return strings.EqualFold(it.sku, said.SKU) },
+	} {
+		for _, it := range p.s.sorted() {
+			if is(it) {
+				return []*item{it}
+			}
+		}
+	}
+	return nil
+}
+
 // apply writes item by item over whatever is there.
 func (l *wire) apply(e engine.PeerEvent, i, death int, reply func()) {
 	w, p := l.w, l.s.plug
@@ -222,13 +243,18 @@ func (l *wire) apply(e engine.PeerEvent, i, death int, reply func()) {
 		w.meet("lock", l.s)
 	}
 	w.after(w.between(5*time.Millisecond, 25*time.Millisecond)+lock, func() {
-		for _, it := range l.s.sorted() {
-			in := e.Items[i]
-			if e.Rename && strings.EqualFold(it.sku, in.OldSKU) && !slices.ContainsFunc(l.s.sorted(), func(o *item) bool { return strings.EqualFold(o.sku, in.SKU) }) {
-				it.sku = in.SKU
-				break
+		in := e.Items[i]
+		for _, it := range p.find(in) {
+			if in.GID != "" {
+				it.gid = in.GID
 			}
-			if e.Rename || !strings.EqualFold(it.sku, in.SKU) {
+			if e.Rename {
+				if other := l.s.holder(in.SKU); other == nil {
+					it.sku = in.SKU
+					w.meet("renamed", l.s)
+				} else if other != it {
+					w.meet("SKU refused", l.s) // logged there, and told to nobody
+				}
 				continue
 			}
 			object := it.ref.Product

@@ -81,6 +81,7 @@ var stories = []story{
 	{name: "plugins and crashes", plugins: true, crashes: true, faults: faults{cut: .02}},
 	{name: "plugin master", plugins: true, plugged: true, crashes: true, faults: faults{late: .01, cut: .02, death: .01, refuse: .02}},
 	{name: "renames", names: true, crashes: true, trash: true, faults: faults{late: .04, cut: .04, death: .01, lock: .01, refuse: .03, slow: .02}},
+	{name: "renames and plugins", names: true, plugins: true, crashes: true, faults: faults{cut: .03, death: .01, refuse: .03}},
 	{name: "everything", fields: true, faults: faults{late: .03, cut: .03, death: .02, lock: .01, refuse: .03, slow: .03}, crashes: true, edits: true, joins: true, trash: true, slow: true},
 }
 

@@ -161,7 +161,7 @@ func copyPlacement(p stock.Placement) stock.Placement {
 	for i := range p.Pushes {
 		p.Pushes[i].From, p.Pushes[i].To = at(p.Pushes[i].From), at(p.Pushes[i].To)
 	}
-	p.Naming.Again = at(p.Naming.Again)
+	p.Naming.Again, p.Naming.Tried = at(p.Naming.Again), clone(p.Naming.Tried)
 	p.Shelf.Modified, p.Shelf.Rederived = at(p.Shelf.Modified), at(p.Shelf.Rederived)
 	p.Shelf.Writes = clone(p.Shelf.Writes)
 	for i := range p.Shelf.Writes {

@@ -593,7 +593,7 @@ func (tx *memoryTx) PutPlacement(p stock.Placement) error {
 	mark(tx, s.pending, p.Pool, p.Pending())
 	mark(tx, s.dirty, p.Pool, p.Todo != 0)
 	mark(tx, s.unlike, p.Pool, p.Shelf.Due())
-	mark(tx, s.misnamed, p.Pool, p.Naming.Todo != "")
+	mark(tx, s.misnamed, p.Pool, p.Naming.Due())
 	return nil
 }
 

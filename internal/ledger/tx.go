@@ -320,7 +320,7 @@ func (tx *sqliteTx) PutPlacement(p stock.Placement) error {
 			restless = excluded.restless, pending = excluded.pending`,
 		p.Store, p.Pool, p.Ref.Product, p.Ref.Variation, p.SKU, p.Enrolled, p.Blocked, p.Contained, p.Baseline, p.Taken, p.Counted, p.Quantity,
 		p.Shown, p.ReadAt.UnixMicro(), p.Undecided, p.Restored, known, attempts, pushes, p.PartedSince.UnixMicro(), p.UnansweredAt.UnixMicro(), p.Todo,
-		p.DirtySince.UnixMicro(), shelf, absolute, target, naming, p.Ref.Object(), pushable(p), p.Restless(), p.Pending(), p.Shelf.Due(), p.Naming.Todo != "")
+		p.DirtySince.UnixMicro(), shelf, absolute, target, naming, p.Ref.Object(), pushable(p), p.Restless(), p.Pending(), p.Shelf.Due(), p.Naming.Due())
 	switch code(err) {
 	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
 		return poolError(p.Pool)

@@ -19,8 +19,6 @@ type Absolute struct {
 	Proven bool `json:"proven,omitempty"`
 	// Refused counts the writes in a row that the store took and did not make.
 	Refused int `json:"refused,omitempty"`
-	// Renamed is what a master says the item is called now.
-	Renamed string `json:"renamed,omitempty"`
 	// BlindAt is when a row last told that the store was written to while it sold faster than its plugin tells.
 	BlindAt time.Time `json:"blindAt,omitzero"`
 }
@@ -150,7 +148,7 @@ func MergeAbsolute(pool *Pool, p *Placement, r Look, pol Policy, now time.Time) 
 	before := p.ReadAt
 	p.Shown, p.ReadAt = r.Quantity, now
 	if !p.Enrolled {
-		p.Absolute = Absolute{Renamed: p.Absolute.Renamed}
+		p.Absolute = Absolute{}
 		return nil
 	}
 	a := &p.Absolute

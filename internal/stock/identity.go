@@ -23,7 +23,29 @@ type Naming struct {
 	Refused string `json:"refused,omitempty"`
 	// Again is when the next try may be made.
 	Again time.Time `json:"again,omitzero"`
+	// Tried are the names last sent to a store that names no objects: its item may have any of them. The newest is last.
+	Tried []string `json:"tried,omitempty"`
+	// Open: the last of them was sent, and the item was not read since.
+	Open bool `json:"open,omitempty"`
+	// Second is when the master last told by an event what it is called, in Unix seconds of its clock.
+	Second int64 `json:"second,omitempty"`
 }
+
+// Due tells whether the item has another name than it should, or may have.
+func (n *Naming) Due() bool { return n.Todo != "" || n.Open }
+
+// maxTried bounds the names that are remembered as sent.
+const maxTried = 4
+
+// Try notes that a name is about to be sent.
+func (n *Naming) Try(sku string) {
+	n.Tried = slices.DeleteFunc(slices.Clone(n.Tried), func(s string) bool { return s == sku })
+	n.Tried, n.Open = append(n.Tried, sku), true
+	n.Tried = n.Tried[max(0, len(n.Tried)-maxTried):]
+}
+
+// Anew is what stays when there is another name to give, or none.
+func (n Naming) Anew() Naming { return Naming{Tried: n.Tried, Open: n.Open, Second: n.Second} }
 
 // Refuse notes that another item has the name, or that the store does not take it. It returns whether that is news.
 func (n *Naming) Refuse(sku string, now time.Time) bool {
@@ -89,7 +111,7 @@ func (p *Placement) planName(pool Pool, pol Policy) {
 		return
 	}
 	if was != pool.SKU {
-		p.Naming = Naming{}
+		p.Naming = p.Naming.Anew()
 	}
 	p.Naming.Todo = pool.SKU
 }
