@@ -249,9 +249,7 @@ func (l *lane) showing(ctx context.Context, st Store, pools []int64) (Page, erro
 		if err != nil {
 			return Page{}, err
 		}
-		for sku, s := range answer {
-			states[sku] = s
-		}
+		maps.Copy(states, answer)
 	}
 	if list, err = l.byOtherNames(ctx, st, list, states); err != nil {
 		return Page{}, err

@@ -288,8 +288,8 @@ func (p *Placement) landedLate(r Look, since, now time.Time) (entries []Entry, l
 	case beside == 0 && !p.told(r), beside != 0 && abs(beside) < abs(moved):
 		entries = row(Arrived, fmt.Sprintf("the store shows %d after %d: a write of %d that was given up has landed over it, or that many moved in the shop", r.Quantity, p.Quantity, best.To))
 		p.Contained += units
-		// What the shop did since it was last read was written over.
-		best.State, best.Base, best.From, best.Until, best.Lost, best.Told = "", p.Quantity, since, r.To, 0, nil
+		// What the shop did since it was last read was written over. Judged by numbers, it may still land.
+		best.State, best.Base, best.From, best.Until, best.Lost, best.Told = Seen, p.Quantity, since, r.To, 0, nil
 		return entries, true
 	case abs(units) > best.Doubted && abs(beside) <= soldBetween:
 		best.Doubted = abs(units)
