@@ -307,6 +307,8 @@ func (t *turn) disputed(id, holder int64) error {
 
 // renameItems gives items the names that the master gave them, in an order in which none meets a name that is still
 // in use. It tells whether there was something to write.
+//
+//nolint:gocognit // one list, read and cut to what may be written now
 func (l *lane) renameItems(ctx context.Context, st Store) (bool, error) {
 	if st.Mode != Sync || !l.mayWrite() || !l.e.beginWriting(st.ID) {
 		return false, nil

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"stocksync.dev/stocksync/internal/stock"
@@ -103,6 +104,8 @@ func (t *turn) identifiedAbsolute(item Item) (int64, error) {
 
 // byOtherNames asks once more for the items that did not answer to their name: one that was renamed goes by the new name,
 // one of before, or the temporary one. What carries another pool's id is that one's.
+//
+//nolint:gocognit // two looks at one list
 func (l *lane) byOtherNames(ctx context.Context, st Store, list []asked, states map[string]PeerState) ([]asked, error) {
 	missing := func(a asked) bool {
 		return a.renamed && len(a.skus) == 1 && (!states[a.skus[0]].Exists || a.foreign[states[a.skus[0]].GID])
@@ -136,9 +139,7 @@ func (l *lane) byOtherNames(ctx context.Context, st Store, list []asked, states 
 		if err != nil {
 			return nil, err
 		}
-		for sku, s := range answer {
-			states[sku] = s
-		}
+		maps.Copy(states, answer)
 	}
 	err = l.e.ledger.View(ctx, func(tx Tx) error {
 		for i := range list {

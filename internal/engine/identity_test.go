@@ -95,8 +95,8 @@ func TestRenameReachesEveryShop(t *testing.T) {
 	wantShelves(t, w.shops[1], "CUP 14, SKU-1 20, SKU-0 7")
 	wantShelves(t, w.shops[2], "CUP 14, SKU-1 20")
 	wantNoRow(t, a)
-	if old, new := a.pool("SKU-0"), a.pool("CUP"); new != 1 || old == new || old == 0 {
-		t.Errorf("the pools are %d and %d", new, old)
+	if later, first := a.pool("SKU-0"), a.pool("CUP"); first != 1 || later == first || later == 0 {
+		t.Errorf("the pools are %d and %d", first, later)
 	}
 	rows, err := a.ledger.History(t.Context(), 1, 0)
 	if err != nil {
