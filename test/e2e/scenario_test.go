@@ -280,7 +280,7 @@ func TestWebhooks(t *testing.T) {
 			return nil
 		})
 	}
-	publish(t.Context(), "http://emea-agent-public.shops.svc.cluster.local:8080")
+	publish(t.Context(), "http://emea-agent-public.shops.svc.cluster.local")
 	t.Cleanup(func() { publish(context.Background(), "") })
 	ours(true)
 	eventuallyChild(t, "fr", v1alpha1.ConditionHintsAvailable, metav1.ConditionTrue, v1alpha1.ReasonWebhooksActive)

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -24,7 +25,9 @@ import (
 
 // shop is a store as its owner's own tools see it: over its REST API, never through StockSync.
 type shop struct {
-	id, host    string
+	id, host string
+	// scheme is https where it is empty.
+	scheme      string
 	key, secret string
 	// admin opens the simulator's own controls, for what a shop's owner does in its pages.
 	admin string
@@ -83,9 +86,14 @@ func (s *shop) do(ctx context.Context, method, path string, query url.Values, bo
 
 // control uses the simulator's own controls.
 func (s *shop) control(ctx context.Context, method, path string, body any) error {
-	authorize := func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+s.admin) }
 	var answer struct{}
-	return s.send(ctx, authorize, method, "/__sim/"+path, nil, body, &answer)
+	return s.ask(ctx, method, path, body, &answer)
+}
+
+// ask is control with an answer.
+func (s *shop) ask(ctx context.Context, method, path string, body, into any) error {
+	authorize := func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+s.admin) }
+	return s.send(ctx, authorize, method, "/__sim/"+path, nil, body, into)
 }
 
 // changeKey gives the shop's REST key another secret; the one before stops working.
@@ -120,7 +128,7 @@ func (s *shop) send(ctx context.Context, authorize func(*http.Request), method, 
 			return err
 		}
 	}
-	u := url.URL{Scheme: "https", Host: s.host, Path: path, RawQuery: query.Encode()}
+	u := url.URL{Scheme: cmp.Or(s.scheme, "https"), Host: s.host, Path: path, RawQuery: query.Encode()}
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), &b)
 	if err != nil {
 		return err
