@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -98,6 +99,18 @@ func TestPluginAlone(t *testing.T) {
 				open, err := b.client.Conflicts(t.Context(), "", "")
 				t.Errorf("conflicts: %s %v", asJSON(open), err)
 			}
+
+			// At the same moment: where two real plugins would both end at one less, all of it is counted.
+			var moment sync.WaitGroup
+			for shop, units := range map[*shopServer]int64{hq: 1, fr: 2, de: 3} {
+				moment.Go(func() {
+					if _, err := shop.PlaceOrder(t.Context(), sim.Line{SKU: "SKU-0001", Quantity: units}); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			moment.Wait()
+			all("sales in three shops at the same moment", 83)
 			for _, a := range fr.AccessLog(0) {
 				if !strings.HasPrefix(a.Path, simkit.Root) && !strings.HasPrefix(a.Path, strings.TrimPrefix(simkit.Root, "/wp-json")) {
 					t.Errorf("asked for %s", a.Path)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -66,9 +67,7 @@ func (e *erp) order(ctx context.Context, sku string, units int, more map[string]
 		return err
 	}
 	order := map[string]any{"location": katanaLocation, "rows": []any{map[string]any{"variant": variant, "quantity": strconv.Itoa(units)}}}
-	for k, v := range more {
-		order[k] = v
-	}
+	maps.Copy(order, more)
 	return e.control(ctx, http.MethodPost, "orders", order)
 }
 
