@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -131,8 +132,9 @@ func TestK07OtherThanTheScreen(t *testing.T) {
 	if s := f.state(); s.Failure != nil || s.DoubtedCount != 0 {
 		t.Errorf("the source is said to be wrong: %+v", s)
 	}
-	if d := f.difference("SKU-0"); d.Committed != "7" || d.Counted != "3" || d.Target != "7" {
-		t.Errorf("told are %+v, want 7 committed by Katana and 3 counted", d)
+	item, _, _, _ := f.told("SKU-0")
+	if u, ok := item.Supply(id(f.here)); !ok || u.Level.Committed.String() != "7" || u.Demand.Open().String() != "3" {
+		t.Errorf("told are %+v, want 7 committed by Katana and 3 counted", u)
 	}
 }
 
@@ -250,17 +252,25 @@ func (f *fed) reconcile(s agentapi.Strategy) agentapi.Run {
 	return r
 }
 
-// difference is what the export says of a SKU in the first shop.
-func (f *fed) difference(sku string) engine.Difference {
+// told is what the export is made of: an item of the source, and what the first shop shows of it.
+func (f *fed) told(sku string) (item stock.Stocked, pool stock.Pool, p stock.Placement, bound bool) {
 	f.t.Helper()
-	var found engine.Difference
-	f.do(f.a.engine.Differences(context.Background(), "s0", func(d engine.Difference) error {
-		if d.SKU == sku {
-			found = d
+	f.do(f.a.ledger.View(context.Background(), func(tx engine.Tx) error {
+		items, err := tx.SourceItemsOf(sku)
+		switch {
+		case err != nil:
+			return err
+		case len(items) != 1:
+			return fmt.Errorf("%d items have the SKU %s", len(items), sku)
 		}
-		return nil
+		item = items[0]
+		if p, bound, err = tx.Placement("s0", item.Pool); err != nil || !bound {
+			return err
+		}
+		pool, err = tx.Pool(item.Pool)
+		return err
 	}))
-	return found
+	return item, pool, p, bound
 }
 
 // TestK13EverythingWhenAsked: only the strategy Push writes every matched item, once; the export names each before.
@@ -268,8 +278,9 @@ func TestK13EverythingWhenAsked(t *testing.T) {
 	t.Parallel()
 	f := started(t, 1, 20)
 	f.shops[0].items[firstObject+3].quantity = 10
-	if d := f.difference("SKU-0"); d.Target != "10" || d.Shown != "50" || d.Product != firstObject {
-		t.Errorf("the export says %+v", d)
+	_, pool, p, _ := f.told("SKU-0")
+	if want, known := stock.Should(pool, p, stock.Policy{Source: true}); !known || want != 10 || p.Shown != 50 || p.Ref.Product != firstObject {
+		t.Errorf("%d of %+v: want 10 where the shop shows 50", want, p)
 	}
 	if r := f.reconcile(agentapi.DifferencesOnly); r.Stores[0].Differing != 19 {
 		t.Errorf("the run says %+v", r)
@@ -494,8 +505,8 @@ func TestK21UnmatchedIsSkipped(t *testing.T) {
 	if err != nil || states[0].Unmatched != 1 {
 		t.Errorf("%d items are said not to match, %v", states[0].Unmatched, err)
 	}
-	if d := f.difference("SKU-4"); d.Matched != "" || d.Why == "" {
-		t.Errorf("the export says %+v", d)
+	if _, _, p, bound := f.told("SKU-4"); bound {
+		t.Errorf("%+v sells it", p)
 	}
 }
 
