@@ -93,6 +93,9 @@ func (m *metrics) know(store string) {
 			m.ownUnits.WithLabelValues(store, event.Of(kind, false).Name, direction)
 		}
 	}
+	for _, how := range allAnswered {
+		m.answers.WithLabelValues(store, string(how))
+	}
 	m.expect(store)
 }
 
@@ -149,9 +152,6 @@ func (m *metrics) validated(store string, how answered) {
 func (m *metrics) knowPlugin(store string) {
 	for _, route := range []string{"event", "stock"} {
 		m.asked.WithLabelValues(store, route, "ok")
-	}
-	for _, how := range allAnswered {
-		m.answers.WithLabelValues(store, string(how))
 	}
 }
 
@@ -250,6 +250,10 @@ func (c *statusCollector) Collect(ch chan<- prometheus.Metric) {
 	set(metric.StoppedSKUs, float64(s.StoppedSKUs))
 	set(metric.Conflicts, float64(s.Conflicts))
 	set(metric.ConfigRefused, is(s.ConfigError != ""))
+	if v := s.Volume; v != nil {
+		set(metric.VolumeSize, float64(v.CapacityBytes))
+		set(metric.VolumeFree, float64(v.FreeBytes))
+	}
 	for _, st := range s.Stores {
 		collectStore(set, st)
 	}

@@ -58,6 +58,8 @@ var (
 	Conflicts     = ofAgent(Gauge, "conflicts", "Open conflicts, all stores together.")
 	Reloads       = ofAgent(Counter, "config_reloads_total", "Changed configurations by result: applied, or refused and the one before kept.", "result")
 	ConfigRefused = ofAgent(Gauge, "config_refused", "1 while the newest configuration, or a part of it, is not in use because it is invalid; 0 otherwise.")
+	VolumeSize    = ofAgent(Gauge, "volume_size_bytes", "Size of the volume that holds the ledger; no series where it cannot be measured.")
+	VolumeFree    = ofAgent(Gauge, "volume_free_bytes", "What is free of it.")
 )
 
 // Of one store.
