@@ -343,12 +343,18 @@ func (t *turn) lines(p stock.Placement, since time.Time) ([]stock.Line, error) {
 		return nil, err
 	}
 	var mine []stock.Line
+	drawsOnIt := map[stock.Ref]bool{} // what sells has many lines of few items
 	for _, l := range all {
-		h, ok, err := t.holder(l.Ref)
-		if err != nil {
-			return nil, err
+		draws, known := drawsOnIt[l.Ref]
+		if !known {
+			h, ok, err := t.holder(l.Ref)
+			if err != nil {
+				return nil, err
+			}
+			draws = ok && h.Pool == p.Pool
+			drawsOnIt[l.Ref] = draws
 		}
-		if ok && h.Pool == p.Pool {
+		if draws {
 			mine = append(mine, l)
 		}
 	}
