@@ -26,6 +26,7 @@ import (
 var (
 	seedFlag  = flag.Uint64("seed", 0, "replay this one seed of the simulation and print its story")
 	seedsFlag = flag.Uint64("seeds", 0, "run this many seeds of the simulation instead of the usual number")
+	fromFlag  = flag.Uint64("from", 1, "begin with this seed of each story, to go on where a long run was ended")
 	perFlag   = flag.Uint64("perstory", 0, "run this many seeds of each story")
 	storyFlag = flag.String("story", "", "run only this story of the simulation")
 )
@@ -793,12 +794,15 @@ func TestSimulation(t *testing.T) {
 		}
 		t.Run(st.name, func(t *testing.T) {
 			t.Parallel()
-			first, last := uint64(1), seeds
+			first, last := *fromFlag, seeds
 			if st.plugins && *seedsFlag == 0 && *perFlag == 0 {
 				last = seeds / 4
 			}
 			if *seedFlag != 0 {
 				first, last = *seedFlag, *seedFlag
+			}
+			if first > last {
+				t.Fatalf("-from %d: there are %d seeds of each story", first, last)
 			}
 			var mu sync.Mutex
 			met := map[string]int{}
@@ -829,6 +833,9 @@ func TestSimulation(t *testing.T) {
 			}
 			for seed := first; seed <= last; seed++ {
 				todo <- seed
+				if *seedsFlag > 0 && seed%max(seeds/10, 100) == 0 {
+					t.Logf("%d of %d seeds", seed, last)
+				}
 			}
 			close(todo)
 			wg.Wait()
