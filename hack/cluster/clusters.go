@@ -97,6 +97,21 @@ func (l local) auditLog() string { return l.AuditLog() }
 
 func (l local) volumes(ctx context.Context) error { return l.RenewVolumes(ctx) }
 
+// kubelet stops and starts the kubelet of a node that is ours.
+func kubelet(ctx context.Context, c cluster, what string) error {
+	l, ours := c.(local)
+	if !ours {
+		return errors.New("kubelet needs a cluster on this machine: CLUSTER=local")
+	}
+	switch what {
+	case "stop":
+		return l.StopKubelet(ctx)
+	case "start":
+		return l.StartKubelet(ctx)
+	}
+	return fmt.Errorf("kubelet %q: must be stop or start", what)
+}
+
 // kind is a cluster in a container of the Docker engine.
 type kind struct{}
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +14,10 @@ import (
 )
 
 // reference names the image of a Dockerfile target. The tag is not "latest", so that nothing tries to pull it.
-func reference(target string) string { return "stocksync.dev/" + target + ":dev" }
+func reference(target string) string { return "stocksync.dev/" + target + ":" + imageVersion() }
+
+// imageVersion is the tag of the images, and what their programs say of themselves. The manifests name "dev".
+func imageVersion() string { return cmp.Or(os.Getenv("IMAGE_VERSION"), "dev") }
 
 // dockerfiles are the two of this repository: the product's and the cluster's own.
 func dockerfiles() ([]*image.File, error) {
@@ -23,7 +27,7 @@ func dockerfiles() ([]*image.File, error) {
 	}
 	var all []*image.File
 	for _, dir := range []string{filepath.Join(module, "..", ".."), module} {
-		f, err := image.Parse(filepath.Join(dir, "Dockerfile"), nil)
+		f, err := image.Parse(filepath.Join(dir, "Dockerfile"), map[string]string{"VERSION": imageVersion()})
 		if err != nil {
 			return nil, err
 		}

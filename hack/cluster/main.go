@@ -33,6 +33,7 @@ const usage = `usage: go -C hack/cluster run . COMMAND
   diagnose         print pods, events, objects and logs
   images DIR       make the images of all targets as archives in DIR
   volumes          make the volumes anew whose claims are gone; up does it too
+  kubelet stop|start  cut the node off, with all that runs on it, and let it come back; only where CLUSTER is local
   binaries         build the cluster's programs, once, into a folder shared by all checkouts
   envtest-assets   build what the API server tests need and print its folder, for KUBEBUILDER_ASSETS
 
@@ -115,6 +116,8 @@ func run(ctx context.Context, args []string) error {
 		return applyTopology(ctx, c, sc)
 	case "volumes":
 		return c.volumes(ctx)
+	case "kubelet":
+		return kubelet(ctx, c, strings.Join(args[1:], " "))
 	}
 	return fmt.Errorf("unknown command %q\n\n%s", args[0], usage)
 }

@@ -149,10 +149,7 @@ func TestAgentKilledUnderLoad(t *testing.T) {
 func TestOperatorRestarted(t *testing.T) {
 	w := openWorld(t)
 	sku, stock := w.pick(t, 36)
-	var agent corev1.Pod
-	if err := cluster.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: agentPod}, &agent); err != nil {
-		t.Fatal(err)
-	}
+	agent := podOf(t)
 	if err := cluster.DeleteAllOf(t.Context(), &corev1.Pod{}, client.InNamespace("stocksync-system"), client.GracePeriodSeconds(0)); err != nil {
 		t.Fatal(err)
 	}
@@ -171,10 +168,7 @@ func TestOperatorRestarted(t *testing.T) {
 		}
 		return conditionIs(&sst, sst.Status.Conditions, v1alpha1.ConditionReady, metav1.ConditionTrue, "")
 	})
-	var after corev1.Pod
-	if err := cluster.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: agentPod}, &after); err != nil {
-		t.Fatal(err)
-	}
+	after := podOf(t)
 	if after.UID != agent.UID {
 		t.Error("a restart of the operator restarted the agent")
 	}
@@ -183,10 +177,7 @@ func TestOperatorRestarted(t *testing.T) {
 // A key that the shop revoked is named; the new one reaches the running agent without a restart.
 func TestSecretRotated(t *testing.T) {
 	w := openWorld(t)
-	var agent corev1.Pod
-	if err := cluster.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: agentPod}, &agent); err != nil {
-		t.Fatal(err)
-	}
+	agent := podOf(t)
 	old := w.fr.secret
 	t.Cleanup(func() { // other tests take the shop's first key
 		if err := errors.Join(w.fr.changeKey(context.Background(), old), giveKey(context.Background(), "fr", old)); err != nil {
@@ -201,10 +192,7 @@ func TestSecretRotated(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventuallyChild(t, "fr", v1alpha1.ConditionReady, metav1.ConditionTrue, "")
-	var after corev1.Pod
-	if err := cluster.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: agentPod}, &after); err != nil {
-		t.Fatal(err)
-	}
+	after := podOf(t)
 	if after.UID != agent.UID || after.Status.ContainerStatuses[0].RestartCount != agent.Status.ContainerStatuses[0].RestartCount {
 		t.Error("the agent was restarted")
 	}
@@ -305,18 +293,15 @@ func TestVolumeLostUnderLoad(t *testing.T) {
 		}
 		return err
 	})
-	var pod corev1.Pod
-	if err := cluster.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: agentPod}, &pod); err != nil {
-		t.Fatal(err)
-	}
+	pod := podOf(t)
 	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: ledger, Namespace: namespace}}
 	if err := cluster.Delete(t.Context(), claim); err != nil {
 		t.Fatal(err)
 	}
-	if err := cluster.Delete(t.Context(), &pod, client.GracePeriodSeconds(0)); err != nil {
+	if err := cluster.Delete(t.Context(), pod, client.GracePeriodSeconds(0)); err != nil {
 		t.Fatal(err)
 	}
-	eventuallyReplaced(t, client.ObjectKeyFromObject(&pod), pod.UID)
+	eventuallyReplaced(t, client.ObjectKeyFromObject(pod), pod.UID)
 	sold := stop()
 	var shown int
 	eventually(t, 60*time.Second, "all shops show one number", func() error {

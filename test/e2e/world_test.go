@@ -217,6 +217,16 @@ func (w *world) load(t *testing.T, sku string) (stop func() int) {
 	}
 }
 
+// podOf is the agent's pod as it is now.
+func podOf(t *testing.T) *corev1.Pod {
+	t.Helper()
+	pod := &corev1.Pod{}
+	if err := cluster.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: agentPod}, pod); err != nil {
+		t.Fatal(err)
+	}
+	return pod
+}
+
 // kill removes a pod as a crash does, and waits until another one of the same name is ready.
 func kill(t *testing.T, name string) {
 	t.Helper()

@@ -207,6 +207,11 @@ func (n *Node) unmount() error {
 	return errors.Join(errs...)
 }
 
+// StopKubelet ends the kubelet and leaves everything that runs on the node, which then is to the cluster as one that was cut off.
+func (n *Node) StopKubelet(ctx context.Context) error {
+	return n.processes().Stop(ctx, 10*time.Second, "kubelet")
+}
+
 // removeCgroups removes the kubelet's control groups, in every hierarchy. One that is still in use, as another kubelet's
 // would be, cannot be removed and stays.
 func removeCgroups() error {

@@ -278,6 +278,14 @@ users:
 `, n.path("pki"), name, NodeIP, apiPort)
 }
 
+// StartKubelet runs the kubelet again after [Node.StopKubelet].
+func (n *Node) StartKubelet(ctx context.Context) error {
+	if n.processes().Alive("kubelet") {
+		return nil
+	}
+	return n.start(ctx, "kubelet")
+}
+
 // start runs the named programs.
 func (n *Node) start(ctx context.Context, names ...string) error {
 	if err := ctx.Err(); err != nil {
