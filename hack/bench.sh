@@ -11,6 +11,7 @@ run() { go test -run '^$' -bench "$bench" -count "$count" -timeout 60m "$@" | te
 echo "load before: $(cut -d' ' -f1-3 /proc/loadavg 2>/dev/null || echo unknown)" >&2
 # Each run of these takes many samples and reports percentiles itself.
 run -benchtime 1x ./test/performance
+run -benchtime 5000x ./internal/agent
 run -benchtime 300x ./internal/ledger
 run -benchtime 100x ./internal/sim/woocommerce
 KUBEBUILDER_ASSETS=${KUBEBUILDER_ASSETS:-$(go -C hack/cluster run . envtest-assets)}

@@ -208,22 +208,14 @@ func eventsCommand() *cobra.Command {
 	var follow bool
 	cmd := asking(&cobra.Command{Use: "events", Short: "Print the newest lines of the event log, and with -f those that come", Args: cobra.NoArgs}, report.Formats,
 		func(cmd *cobra.Command, _ []string, c *agentclient.Client, p report.Printer) error {
-			for q, first := q, true; ; first = false {
-				lines, err := c.Events(cmd.Context(), q)
-				switch {
-				case follow && cmd.Context().Err() != nil:
-					return nil //nolint:nilerr // Ctrl-C is how following ends
-				case err != nil:
-					return err
-				}
-				if err := p.Events(lines, first); err != nil || !follow {
-					return err
-				}
-				if len(lines) > 0 {
-					q.After = lines[len(lines)-1].ID
-				}
-				q.Wait, q.Limit = true, 1000
+			if follow {
+				return c.FollowEvents(cmd.Context(), q, p.Events)
 			}
+			lines, err := c.Events(cmd.Context(), q)
+			if err != nil {
+				return err
+			}
+			return p.Events(lines, true)
 		})
 	f := cmd.Flags()
 	f.BoolVarP(&follow, "follow", "f", false, "go on with what comes, until Ctrl-C")

@@ -258,6 +258,32 @@ func (c *Client) Events(ctx context.Context, q EventsQuery) ([]agentapi.Entry, e
 	return get[[]agentapi.Entry](ctx, c, agentapi.EventsPath, v)
 }
 
+// followed is how many lines at most are asked for at a time by [Client.FollowEvents].
+const followed = 1000
+
+// FollowEvents gives show what [Client.Events] finds, and then all that comes, until ctx ends, which is no error. Only the first
+// call may have no lines.
+func (c *Client) FollowEvents(ctx context.Context, q EventsQuery, show func(lines []agentapi.Entry, first bool) error) error {
+	for first := true; ; first = false {
+		lines, err := c.Events(ctx, q)
+		switch {
+		case ctx.Err() != nil:
+			return nil //nolint:nilerr // it is how following ends
+		case err != nil:
+			return err
+		}
+		if first || len(lines) > 0 {
+			if err := show(lines, first); err != nil {
+				return err
+			}
+		}
+		if len(lines) > 0 {
+			q.After = lines[len(lines)-1].ID
+		}
+		q.Wait, q.Limit = true, followed
+	}
+}
+
 // Ping tests the connection of a store or, where it is empty, of every one.
 func (c *Client) Ping(ctx context.Context, store string) ([]agentapi.Ping, error) {
 	return get[[]agentapi.Ping](ctx, c, agentapi.PingPath, url.Values{"store": {store}})

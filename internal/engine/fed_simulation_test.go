@@ -387,49 +387,28 @@ func (r *fedRun) followed() (silent []string) {
 // what the oracle says, or a row names the SKU.
 func TestFedSimulation(t *testing.T) {
 	t.Parallel()
-	seeds := uint64(10)
-	if *seedsFlag > 0 {
-		seeds = max(1, *seedsFlag/uint64(len(fedStories)))
-	}
-	if *perFlag > 0 {
-		seeds = *perFlag
-	}
 	for _, st := range fedStories {
 		if *storyFlag != "" && *storyFlag != st.name {
 			continue
 		}
 		t.Run(st.name, func(t *testing.T) {
 			t.Parallel()
-			first, last := uint64(1), seeds
-			if *seedFlag != 0 {
-				first, last = *seedFlag, *seedFlag
-			}
+			first, last := seedsOf(t, len(fedStories), 10)
 			var mu sync.Mutex
 			met := map[string]int{}
 			failed := 0
-			var wg sync.WaitGroup
-			todo := make(chan uint64)
-			for range max(1, runtime.GOMAXPROCS(0)/2) {
-				wg.Go(func() {
-					for seed := range todo {
-						silent, r := playFed(t, seed, st, inMemory)
-						mu.Lock()
-						for what, n := range r.met {
-							met[what] += n
-						}
-						if len(silent) > 0 {
-							failed++
-							t.Errorf("seed %d: %s\n  replay: go test ./internal/engine -run 'TestFedSimulation' -story '%s' -seed %d -v", seed, strings.Join(silent, "\n  "), st.name, seed)
-						}
-						mu.Unlock()
-					}
-				})
-			}
-			for seed := first; seed <= last; seed++ {
-				todo <- seed
-			}
-			close(todo)
-			wg.Wait()
+			eachSeed(t, first, last, max(1, runtime.GOMAXPROCS(0)/2), func(seed uint64) {
+				silent, r := playFed(t, seed, st, inMemory)
+				mu.Lock()
+				defer mu.Unlock()
+				for what, n := range r.met {
+					met[what] += n
+				}
+				if len(silent) > 0 {
+					failed++
+					t.Errorf("seed %d: %s\n  replay: go test ./internal/engine -run 'TestFedSimulation' -story '%s' -seed %d -v", seed, strings.Join(silent, "\n  "), st.name, seed)
+				}
+			})
 			var counts []string
 			for _, what := range slices.Sorted(maps.Keys(met)) {
 				if !strings.Contains(what, "×") {

@@ -781,64 +781,38 @@ func simulate(t testing.TB, seed uint64, st story, open func() books) (verdict, 
 // pool is the sum of all that happened, or conflict rows name the SKU and at least the units it is off by.
 func TestSimulation(t *testing.T) {
 	t.Parallel()
-	seeds := uint64(40)
-	if *seedsFlag > 0 {
-		seeds = max(1, *seedsFlag/uint64(len(stories)))
-	}
-	if *perFlag > 0 {
-		seeds = *perFlag
-	}
 	for _, st := range stories {
 		if *storyFlag != "" && *storyFlag != st.name {
 			continue
 		}
 		t.Run(st.name, func(t *testing.T) {
 			t.Parallel()
-			first, last := *fromFlag, seeds
-			if st.plugins && *seedsFlag == 0 && *perFlag == 0 {
-				last = seeds / 4
+			usual := uint64(40)
+			if st.plugins {
+				usual = 10
 			}
-			if *seedFlag != 0 {
-				first, last = *seedFlag, *seedFlag
-			}
-			if first > last {
-				t.Fatalf("-from %d: there are %d seeds of each story", first, last)
-			}
+			first, last := seedsOf(t, len(stories), usual)
 			var mu sync.Mutex
 			met := map[string]int{}
 			sales, conflicts, failed, off, pools := 0, 0, 0, 0, 0
 			var inexact []string
-			var wg sync.WaitGroup
-			todo := make(chan uint64)
-			for range runtime.GOMAXPROCS(0) {
-				wg.Go(func() {
-					for seed := range todo {
-						v, m := simulate(t, seed, st, inMemory)
-						mu.Lock()
-						for k, n := range m {
-							met[k] += n
-						}
-						sales, conflicts = sales+v.sales, conflicts+v.conflicts
-						off, pools = off+v.off, pools+v.pools
-						if len(v.inexact) > 0 {
-							inexact = append(inexact, fmt.Sprintf("seed %d: %s", seed, strings.Join(v.inexact, "\n  ")))
-						}
-						if len(v.silent) > 0 {
-							failed++
-							t.Errorf("seed %d: %s\n  replay: go test ./internal/engine -run 'TestSimulation' -story '%s' -seed %d -v", seed, strings.Join(v.silent, "\n  "), st.name, seed)
-						}
-						mu.Unlock()
-					}
-				})
-			}
-			for seed := first; seed <= last; seed++ {
-				todo <- seed
-				if *seedsFlag > 0 && seed%max(seeds/10, 100) == 0 {
-					t.Logf("%d of %d seeds", seed, last)
+			eachSeed(t, first, last, runtime.GOMAXPROCS(0), func(seed uint64) {
+				v, m := simulate(t, seed, st, inMemory)
+				mu.Lock()
+				defer mu.Unlock()
+				for k, n := range m {
+					met[k] += n
 				}
-			}
-			close(todo)
-			wg.Wait()
+				sales, conflicts = sales+v.sales, conflicts+v.conflicts
+				off, pools = off+v.off, pools+v.pools
+				if len(v.inexact) > 0 {
+					inexact = append(inexact, fmt.Sprintf("seed %d: %s", seed, strings.Join(v.inexact, "\n  ")))
+				}
+				if len(v.silent) > 0 {
+					failed++
+					t.Errorf("seed %d: %s\n  replay: go test ./internal/engine -run 'TestSimulation' -story '%s' -seed %d -v", seed, strings.Join(v.silent, "\n  "), st.name, seed)
+				}
+			})
 			if uint64(len(inexact)) > (last-first+1)/100 {
 				t.Errorf("wrong, if with a row, where nearly everything can be known (silent errors of the rules):\n%s", strings.Join(inexact, "\n"))
 			}
@@ -850,6 +824,46 @@ func TestSimulation(t *testing.T) {
 				last-first+1, sales, 1000*float64(conflicts)/float64(max(1, sales)), off, pools, failed, strings.Join(counts, "\n"))
 		})
 	}
+}
+
+// seedsOf are the seeds of each of so many stories that the flags ask for, or the usual number.
+func seedsOf(t *testing.T, stories int, usual uint64) (first, last uint64) {
+	t.Helper()
+	last = usual
+	switch {
+	case *seedFlag != 0:
+		return *seedFlag, *seedFlag
+	case *perFlag > 0:
+		last = *perFlag
+	case *seedsFlag > 0:
+		last = max(1, *seedsFlag/uint64(stories))
+	}
+	if *fromFlag > last {
+		t.Fatalf("-from %d: there are %d seeds of each story", *fromFlag, last)
+	}
+	return *fromFlag, last
+}
+
+// eachSeed plays the seeds, so many at a time, and says in a long run how far it is.
+func eachSeed(t *testing.T, first, last uint64, atOnce int, play func(seed uint64)) {
+	t.Helper()
+	var wg sync.WaitGroup
+	todo := make(chan uint64)
+	for range atOnce {
+		wg.Go(func() {
+			for seed := range todo {
+				play(seed)
+			}
+		})
+	}
+	for seed := first; seed <= last; seed++ {
+		todo <- seed
+		if seed%max(last/10, 100) == 0 {
+			t.Logf("%d of %d seeds", seed, last)
+		}
+	}
+	close(todo)
+	wg.Wait()
 }
 
 // TestSimulationOnDisk runs two worlds on the ledger of the product; crashes and all.

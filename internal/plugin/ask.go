@@ -98,24 +98,14 @@ func (t *tool) events() *cobra.Command {
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return t.ask(cmd, reading, func(ctx context.Context, s *session) error {
-				for header := true; ; header = false {
-					rows, err := s.Client.Events(ctx, q)
-					if err != nil {
-						return err
-					}
-					if header || len(rows) > 0 {
-						if err := s.Printer.Events(rows, header); err != nil {
-							return err
-						}
-					}
-					if !follow {
-						return nil
-					}
-					if len(rows) > 0 {
-						q.After = rows[len(rows)-1].ID
-					}
-					q.Wait, q.Limit = true, 0
+				if follow {
+					return s.Client.FollowEvents(ctx, q, s.Printer.Events)
 				}
+				rows, err := s.Client.Events(ctx, q)
+				if err != nil {
+					return err
+				}
+				return s.Printer.Events(rows, true)
 			})
 		},
 	}

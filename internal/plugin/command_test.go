@@ -208,8 +208,8 @@ func TestEventsAreFollowed(t *testing.T) {
 	if got := strings.Count(out, `"id":`); got != 3 || !strings.HasSuffix(out, "Error: the agent stops\n") {
 		t.Errorf("shows %d lines, want 3:\n%s", got, out)
 	}
-	wantAsked(t, w.agent, "GET /v1/events?limit=50&store=hq", "GET /v1/events?after=2&store=hq&wait=25",
-		"GET /v1/events?after=2&store=hq&wait=25", "GET /v1/events?after=3&store=hq&wait=25")
+	wantAsked(t, w.agent, "GET /v1/events?limit=50&store=hq", "GET /v1/events?after=2&limit=1000&store=hq&wait=25",
+		"GET /v1/events?after=2&limit=1000&store=hq&wait=25", "GET /v1/events?after=3&limit=1000&store=hq&wait=25")
 }
 
 func wantAsked(t *testing.T, a *agent, want ...string) {
