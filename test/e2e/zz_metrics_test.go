@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -56,6 +57,9 @@ func TestMetricsAnswerRulesAndDashboard(t *testing.T) {
 		var text []byte
 		eventually(t, 60*time.Second, "the metrics of the "+name, func() (err error) {
 			text, err = scrape(t.Context(), target.namespace, target.service, target.scheme, token)
+			if err == nil && name == "agent" && !outage.Match(text) {
+				err = notYet("the outage of fr is not counted")
+			}
 			return err
 		})
 		if err := os.WriteFile(filepath.Join(dir, name+".prom"), text, 0o600); err != nil {
@@ -68,6 +72,9 @@ func TestMetricsAnswerRulesAndDashboard(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// outage is the count of fr's outage.
+var outage = regexp.MustCompile(`(?m)^stocksync_events_total\{code="Disconnected",level="Error",store="fr"\} [1-9]`)
 
 // scrape reads the metrics behind a Service, as Prometheus in the cluster does.
 func scrape(ctx context.Context, namespace, name, scheme, token string) ([]byte, error) {
