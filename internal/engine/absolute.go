@@ -82,9 +82,6 @@ type PeerItem struct {
 	Version *int64
 }
 
-// maxHeard bounds the events kept of one item; the newest stay.
-const maxHeard = 64
-
 // Receive takes in an event of a store. When it returns without an error, the event is durable, and its id is remembered
 // until a time: seen tells that it had been taken before. What it says is judged later, by the store's lane. An event of a
 // store in mode Off is [ErrOff]; of one that is not configured, [ErrUnknown].
@@ -174,8 +171,7 @@ func hear(tx Tx, st Store, ev PeerEvent, item PeerItem, now time.Time) (object i
 		if st.Absolute == nil || ev.Rename || item.Quantity == nil || ownEvent(ev.ID) {
 			return p.Ref.Object(), true, nil
 		}
-		p.Absolute.Heard = append(p.Absolute.Heard, stock.Hearing{Quantity: *item.Quantity, Seconds: ev.Seconds, At: now})
-		p.Absolute.Heard = p.Absolute.Heard[max(0, len(p.Absolute.Heard)-maxHeard):]
+		p.Absolute.Hear(stock.Hearing{Quantity: *item.Quantity, Seconds: ev.Seconds, At: now})
 		return p.Ref.Object(), true, tx.PutPlacement(p)
 	}
 	return 0, false, nil

@@ -51,6 +51,31 @@ type Write struct {
 	Doubted int64 `json:"doubted,omitempty"`
 }
 
+// Hear keeps what an event said until the next reading, in the order in which it happened. A plugin tells a change several
+// times; what is said again of the same second is no news.
+func (a *Absolute) Hear(h Hearing) {
+	if h.Seconds != 0 && slices.ContainsFunc(a.Heard, func(k Hearing) bool { return k.Quantity == h.Quantity && k.Seconds == h.Seconds }) {
+		return
+	}
+	place := len(a.Heard)
+	for place > 0 && h.Seconds != 0 && a.Heard[place-1].Seconds > h.Seconds {
+		place--
+	}
+	a.Heard = slices.Insert(slices.Clone(a.Heard), place, h)
+	if len(a.Heard) <= maxHeard {
+		return
+	}
+	// A number between that before it and that after it says least: the way goes through it anyway.
+	least := 0
+	for i := 1; i < len(a.Heard)-1; i++ {
+		if before, after := a.Heard[i-1].Quantity, a.Heard[i+1].Quantity; min(before, after) <= a.Heard[i].Quantity && a.Heard[i].Quantity <= max(before, after) {
+			least = i
+			break
+		}
+	}
+	a.Heard = slices.Delete(a.Heard, least, least+1)
+}
+
 // Hearing is what an event of a store says of one item.
 type Hearing struct {
 	Quantity int64 `json:"quantity"`
@@ -63,7 +88,9 @@ type Hearing struct {
 const (
 	// maxStoreWrites bounds the writes kept of one item, writtenMemory their age: the plugin repeats an event for 25 hours.
 	maxStoreWrites = 64
-	writtenMemory  = 26 * time.Hour
+	// maxHeard bounds the events kept of one item until it can be read.
+	maxHeard      = 64
+	writtenMemory = 26 * time.Hour
 	// soldBetween is how many units a shop may sell between two readings of an item that is being watched.
 	soldBetween = 12
 	// landsWithin is how long a write that was judged not to have arrived may still do so.
@@ -154,14 +181,22 @@ func MergeAbsolute(pool *Pool, p *Placement, r Look, pol Policy, now time.Time) 
 	a := &p.Absolute
 	a.Writes = slices.Clone(a.Writes)
 	var entries []Entry
-	if w := a.last(); w != nil && w.State == Open {
-		entries = p.settled(w, r, now)
-	} else {
-		entries = p.retraced(pool, &before, r, pol, now)
-		if r.Quantity != p.Quantity {
-			late, _ := p.landedLate(r, before, now)
-			entries = append(entries, late...)
-		}
+	w := a.last()
+	open := w != nil && w.State == Open
+	if open && !w.Answered {
+		// What was told since may show that it arrived.
+		w.State, w.Until, p.Undecided = Void, w.SentAt, false
+	}
+	if !open || !w.Answered {
+		entries = p.retraced(pool, &before, r, pol)
+	}
+	switch {
+	case open && (w.Answered || w.State == Void):
+		w.State = Open
+		entries = append(entries, p.settled(w, r, before)...)
+	case r.Quantity != p.Quantity:
+		late, _ := p.landedLate(r, before)
+		entries = append(entries, late...)
 	}
 	a.fence()
 	if r.Quantity != p.Contained+p.Counted {
@@ -179,11 +214,11 @@ func (a *Absolute) last() *Write {
 	return &a.Writes[len(a.Writes)-1]
 }
 
-// settled judges the open write by the first reading after it.
-func (p *Placement) settled(w *Write, r Look, now time.Time) []Entry {
+// settled judges the open write by the first reading after it, and what was told since a time has not.
+func (p *Placement) settled(w *Write, r Look, since time.Time) []Entry {
 	a := &p.Absolute
 	p.Undecided = false
-	if w.Until.IsZero() {
+	if !w.Answered {
 		w.Until = r.To
 	}
 	units := w.To - w.Base
@@ -221,7 +256,7 @@ func (p *Placement) settled(w *Write, r Look, now time.Time) []Entry {
 	case w.Answered && a.Proven:
 		e := landed()
 		p.Quantity = w.To
-		late, _ := p.landedLate(r, w.SentAt, now)
+		late, _ := p.landedLate(r, w.SentAt)
 		return append([]Entry{e}, late...)
 	}
 	if w.Answered {
@@ -230,7 +265,7 @@ func (p *Placement) settled(w *Write, r Look, now time.Time) []Entry {
 		doubt.Conflict, doubt.Attempt = true, w.ID
 		return []Entry{e, doubt}
 	}
-	late, other := p.landedLate(r, w.From, now)
+	late, other := p.landedLate(r, since)
 	if other {
 		w.State = Seen
 		return late
@@ -262,8 +297,8 @@ func (a *Absolute) fence() {
 }
 
 // landedLate looks whether the number that moved, since a reading that was asked for at a time, is that of a write which
-// may have arrived only now: the one that leaves least to the shop.
-func (p *Placement) landedLate(r Look, since, now time.Time) (entries []Entry, landed bool) {
+// may have arrived only then: the one that leaves least to the shop.
+func (p *Placement) landedLate(r Look, since time.Time) (entries []Entry, landed bool) {
 	a := &p.Absolute
 	moved := r.Quantity - p.Quantity
 	if moved == 0 {
@@ -271,7 +306,7 @@ func (p *Placement) landedLate(r Look, since, now time.Time) (entries []Entry, l
 	}
 	var best *Write
 	for i := range a.Writes {
-		if w := &a.Writes[i]; w.mayLand(now) && (best == nil || abs(r.Quantity-w.To) < abs(r.Quantity-best.To)) {
+		if w := &a.Writes[i]; w.mayLand(since) && (best == nil || abs(r.Quantity-w.To) < abs(r.Quantity-best.To)) {
 			best = w
 		}
 	}
@@ -299,27 +334,38 @@ func (p *Placement) landedLate(r Look, since, now time.Time) (entries []Entry, l
 }
 
 // retraced goes over the numbers that events told since the last reading, where a write may have landed between them: each
-// is a reading of that moment.
-func (p *Placement) retraced(pool *Pool, since *time.Time, r Look, pol Policy, now time.Time) (entries []Entry) {
+// is a reading of that moment. since becomes that of the last of them.
+func (p *Placement) retraced(pool *Pool, since *time.Time, r Look, pol Policy) (entries []Entry) {
 	a := &p.Absolute
-	if !slices.ContainsFunc(a.Writes, func(w Write) bool { return w.mayLand(now) }) {
+	began := *since
+	if !slices.ContainsFunc(a.Writes, func(w Write) bool { return w.mayLand(began) }) {
 		return nil
 	}
+	if w := a.last(); w.Until.After(began) {
+		began = w.Until
+	}
+	var others []Hearing
 	for _, h := range a.Heard {
 		at := r.Clock.when(h)
-		if w := a.last(); !at.From.After(w.Until) || h.At.Before(*since) || h.At.After(r.From) || h.Quantity == p.Quantity {
+		if !at.From.After(began) || h.At.After(r.From) {
+			others = append(others, h)
 			continue
 		}
-		late, _ := p.landedLate(Look{Quantity: h.Quantity, From: at.From, To: h.At}, *since, now)
-		p.Quantity, *since = h.Quantity, h.At
+		a.MovedAt = later(a.MovedAt, at.To)
+		if h.Quantity == p.Quantity {
+			continue
+		}
+		late, _ := p.landedLate(Look{Quantity: h.Quantity, From: at.From, To: h.At}, *since)
+		p.Quantity, *since = h.Quantity, at.To
 		entries = append(append(entries, late...), p.moved(Read, p.recount(pool, pol), "told by an event")...)
 	}
+	a.Heard = others
 	return entries
 }
 
-// mayLand tells whether the write may still arrive, or arrive after all: it was judged by numbers alone.
-func (w *Write) mayLand(now time.Time) bool {
-	return (w.State == Void && !w.Answered || w.State == Seen) && now.Sub(w.SentAt) <= landsWithin
+// mayLand tells whether the write may arrive after a time, or arrive after all: it was judged by numbers alone.
+func (w *Write) mayLand(after time.Time) bool {
+	return (w.State == Void && !w.Answered || w.State == Seen) && after.Sub(w.SentAt) <= landsWithin
 }
 
 // told tells whether an event named the number that is read now.
@@ -349,9 +395,7 @@ func (p *Placement) overheard(pool *Pool, r Look, pol Policy) []Entry {
 // hear judges one event.
 func (p *Placement) hear(pool *Pool, h Hearing, r Look, pol Policy) []Entry {
 	a, at := &p.Absolute, r.Clock.when(h)
-	if at.To.After(a.MovedAt) {
-		a.MovedAt = at.To
-	}
+	a.MovedAt = later(a.MovedAt, at.To)
 	var near []*Write
 	for i := range a.Writes {
 		w := &a.Writes[i]

@@ -150,3 +150,45 @@ func TestLateLanding(t *testing.T) {
 		t.Errorf("it landed, and one was sold: %+v, %d", entries, pool.Units)
 	}
 }
+
+// TestLandingToldWhileUnread: a shop that sells on cannot be read for long after a write that was never answered. The numbers
+// it tells, in whatever order they come, show when the write landed and what was sold before.
+func TestLandingToldWhileUnread(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		pol := Policy{OrdersUnreadable: true}
+		pool, p := Pool{ID: 1, Units: 20, Set: true}, Placement{Store: "fr", Pool: 1, SKU: "MUG"}
+		clock := PeerClock{At: absoluteStart}
+		EnrolAbsolute(&pool, &p, Look{Quantity: 20, From: absoluteStart, To: absoluteStart, Clock: clock}, pol)
+		pool.Units = 25
+		Plan(pool, &p, pol, absoluteStart)
+		sent := absoluteStart.Add(10 * time.Second)
+		_, _ = BeginWrite(&p, 1, Look{Quantity: 20, From: sent, To: sent, Clock: clock}, false, false, sent)
+		// 200 sales of one, then 25 is written over what is left, then some more sales.
+		after := rapid.IntRange(1, 100).Draw(t, "after")
+		var told []Hearing
+		shelf := int64(20)
+		for i := range 200 + after {
+			if i == 200 {
+				shelf = 25
+			}
+			shelf--
+			told = append(told, Hearing{Quantity: shelf, Seconds: sent.Unix() + 2 + int64(i), At: sent.Add(time.Hour)})
+		}
+		// The plugin tells each several times, some much later.
+		for _, h := range rapid.Permutation(told).Draw(t, "order") {
+			for range rapid.IntRange(1, 3).Draw(t, "times") {
+				p.Absolute.Hear(h)
+			}
+		}
+		if len(p.Absolute.Heard) > maxHeard {
+			t.Fatalf("%d are kept", len(p.Absolute.Heard))
+		}
+		now := sent.Add(2 * time.Hour)
+		entries := MergeAbsolute(&pool, &p, Look{Quantity: shelf, From: now, To: now, Clock: clock}, pol, now)
+		row := slices.ContainsFunc(entries, func(e Entry) bool { return e.Kind == Arrived && e.Conflict })
+		if want := int64(25 - 200 - after); pool.Units != want || !row {
+			t.Fatalf("the pool says %d, want %d; a row: %v", pool.Units, want, row)
+		}
+	})
+}
