@@ -17,7 +17,7 @@ func (e *Engine) Resolve(ctx context.Context, sku string, units int64) error {
 }
 
 // Accept sets the pools of SKUs so that what the store showed last is what it should show: all of them, or none
-// where that cannot be for one. They may be written again, as after [Engine.Resolve].
+// where that cannot be for one, or while one is being written there. They may be written again, as after [Engine.Resolve].
 func (e *Engine) Accept(ctx context.Context, store string, skus ...string) error {
 	policy := e.policy(store)
 	return e.settle(ctx, skus, func(tx Tx, pool stock.Pool) (int64, string, error) {
@@ -29,6 +29,8 @@ func (e *Engine) Accept(ctx context.Context, store string, skus ...string) error
 			return 0, "", fmt.Errorf("SKU %q in store %q: %w; choose a store that has the SKU, or give the number", pool.SKU, store, ErrNotFound)
 		case p.Blocked != "":
 			return 0, "", fmt.Errorf("SKU %q in store %q: %w: it has no number there (%s); choose another store, or give the number", pool.SKU, store, ErrNotFound, p.Blocked)
+		case p.Writing():
+			return 0, "", refuse(ErrInvalidRequest, "SKU %q is being written in store %s, so what it shows will change: ask again when `history` shows the answer, or give the number", pool.SKU, store)
 		}
 		return policy.PoolFor(p.Shown), "a person chose the number " + store + " shows", nil
 	})

@@ -15,6 +15,7 @@
 package stock
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -170,6 +171,12 @@ func (p *Placement) Restless() bool {
 		return false
 	}
 	return !p.Enrolled || p.Undecided || p.Restored || p.Parted() != 0
+}
+
+// Writing tells whether a write is on its way to the shop, or may have arrived: the number it shows now is not known then.
+func (p *Placement) Writing() bool {
+	w := p.Absolute.last()
+	return p.Undecided || w != nil && w.State == Open || slices.ContainsFunc(p.Attempts, func(t Attempt) bool { return t.State != Void })
 }
 
 // Pending tells whether an attempt may still land unseen, so that the item should be looked at now and then.
