@@ -108,6 +108,7 @@ func (r *topologyReconciler) Reconcile(ctx context.Context, req ctrl.Request) (c
 		s.in.refused, err = refused, nil
 		s.comeBack(time.Minute)
 	}
+	s.in.failing = err
 	wait, statusErr := r.writeStatus(ctx, s)
 	if err := errors.Join(err, statusErr); err != nil {
 		return ctrl.Result{}, err

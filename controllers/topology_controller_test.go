@@ -1,6 +1,8 @@
 package controllers
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -303,6 +305,35 @@ spec: {ports: [{port: 1234}]}`))
 	}
 	b.wantTopology("emea", "AgentAvailable=False/ResourceRefused", "Ready=False/ResourceRefused", "Stalled=True/ResourceRefused")
 	if m := b.message(v1alpha1.KindStockSyncTopology, "emea", "AgentAvailable"); !strings.Contains(m, "Service emea-agent-public exists and does not belong to this topology") {
+		t.Errorf("message %q", m)
+	}
+}
+
+// failingReader is an API server that answers nothing.
+type failingReader struct{ client.Reader }
+
+func (failingReader) Get(context.Context, client.ObjectKey, client.Object, ...client.GetOption) error {
+	return apierrors.NewInternalError(errors.New("the range is full"))
+}
+
+// What is tried again and again tells why the agent does not start.
+func TestWhatKeepsFailingIsReported(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.apply(join(keysOf("hq"), emea))
+	live := b.topology.live
+	b.topology.live = failingReader{live}
+	if _, err := b.topology.Reconcile(t.Context(), ctrl.Request{NamespacedName: b.key("emea")}); err == nil {
+		t.Error("a failure is no error, so it would not be tried again")
+	}
+	said := func() string { return b.message(v1alpha1.KindStockSyncTopology, "emea", "AgentAvailable") }
+	if m := said(); !strings.Contains(m, "emea-agent-ledger") || !strings.Contains(m, "the range is full") {
+		t.Errorf("message %q", m)
+	}
+	b.topology.live = live
+	b.clock.Step(2 * time.Minute)
+	b.reconcile("emea")
+	if m := said(); strings.Contains(m, "the range is full") {
 		t.Errorf("message %q", m)
 	}
 }

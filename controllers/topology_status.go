@@ -23,6 +23,7 @@ type topologyInput struct {
 	verdict  verdict
 	tooLarge error
 	refused  error
+	failing  error // what ended this reconciliation, and is tried again
 	secrets  finding
 	agent    agentState
 	podNote  string // what holds the agent's pod back; empty when nothing is known to
@@ -89,6 +90,8 @@ func topologyStatus(before v1alpha1.StockSyncTopologyStatus, in topologyInput) v
 		available = isFalse(v1alpha1.ReasonResourceRefused, in.refused.Error())
 	case available.status == metav1.ConditionTrue && !in.agent.pendingSince.IsZero() && in.now.Sub(in.agent.pendingSince) > pendingTooLong:
 		available = isFalse(v1alpha1.ReasonConfigurationPending, "the agent answers, but does not yet run with the newest configuration; if this stays so, restart its pod")
+	case available.status != metav1.ConditionTrue && in.failing != nil:
+		available.message += "; it is tried again after: " + in.failing.Error()
 	case available.status != metav1.ConditionTrue && in.podNote != "":
 		available.message += "; " + in.podNote
 	}

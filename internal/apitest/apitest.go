@@ -54,6 +54,8 @@ func start() (*rest.Config, func(), error) {
 		return nil, nil, err
 	}
 	env := &envtest.Environment{CRDDirectoryPaths: []string{crds}, ErrorIfCRDPathMissing: true}
+	// The usual 254 addresses are fewer than the Services of a hundred topologies.
+	env.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", "10.0.0.0/16")
 	stop := func() {
 		if err := env.Stop(); err != nil {
 			fmt.Fprintln(os.Stderr, "stopping the API server:", err)
