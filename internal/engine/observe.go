@@ -140,6 +140,9 @@ type turn struct {
 }
 
 func (l *lane) turn(tx Tx, st Store, out *effects) *turn {
+	l.e.mu.Lock()
+	st.Policy.Claimed = l.state.ClaimedBy != ""
+	l.e.mu.Unlock()
 	return &turn{e: l.e, tx: tx, st: st, now: l.e.clock.Now(), skew: l.skew(), clock: l.peer.clock, out: out}
 }
 
@@ -261,7 +264,7 @@ func (t *turn) markers(item Item) error {
 				}
 				continue
 			}
-			t.out.foreign = m.Ledger
+			t.out.foreign, t.st.Policy.Claimed = m.Ledger, true
 			was, err := t.tx.Value(t.st.ID, valueClaimed)
 			if err != nil || was == m.Ledger {
 				return err

@@ -199,13 +199,13 @@ func (l *lane) answered(ctx context.Context, st Store, pools []int64, sent []sto
 				recheck[p.Pool] = p.Ref
 			case !proven && sent[i].Units != 0 && r.Item.Quantity == before.Shown:
 				// Until a push has moved a quantity here, this store may ignore relative updates: proof decides.
-				if err := tx.SetValue(st.ID, valueRelative, suspect(sent[i].ID)); err != nil {
+				if err := tx.SetValue(st.ID, valueRelative, suspect(sent[i].ID, again(relative))); err != nil {
 					return err
 				}
-				entries = stock.Merge(&pool, &p, reading, t.e.ledgerID, st.Policy, t.now)
+				entries = stock.Merge(&pool, &p, reading, t.e.ledgerID, t.st.Policy, t.now)
 			default:
 				moved = moved || sent[i].Units != 0
-				entries = stock.Answered(&pool, &p, sent[i].ID, reading, r.Item.Modified, t.e.ledgerID, st.Policy, t.now)
+				entries = stock.Answered(&pool, &p, sent[i].ID, reading, r.Item.Modified, t.e.ledgerID, t.st.Policy, t.now)
 			}
 			entries = append(entries, t.answeredFields(&pool, &p, pushes[i].Fields, *r.Item, before)...)
 			t.sample(before, p, *r.Item, r.Window)

@@ -28,6 +28,8 @@ type shop struct {
 	own []change
 	// died are the pushes that ended between their marker and their quantity.
 	died []change
+	// lost are the changes that a push wrote over.
+	lost []change
 	// slowLines delays `_reduced_stock` by this much.
 	slowLines time.Duration
 	backup    *shop
@@ -47,6 +49,8 @@ type shop struct {
 	pushed [][]int64
 	// plug is set where the plugin is the only way in.
 	plug *plug
+	// ignores: the shop keeps markers and leaves quantities alone, as one does that knows no relative updates.
+	ignores bool
 	// wrote, when set, is told of each quantity that a write of ours left.
 	wrote func(*item)
 	// undone are the units per order that were given back before the restore, and are not any more.
@@ -62,6 +66,8 @@ type item struct {
 	gid      string
 	quantity int64
 	markers  stock.Markers
+	// pushed is what came with each marker, and when.
+	pushed [stock.Slots]change
 	// created is when the item was made.
 	created, modified time.Time
 	// fields are what the item says of backorders and low stock, unread what it said before a write of ours of which
@@ -213,10 +219,33 @@ func (s *shop) moved(it *item, delta int64, edit bool) {
 	}
 	c := change{at: s.w.now, object: it.ref.Object(), delta: delta, edit: edit}
 	s.own = append(s.own, c)
-	if edit && slices.ContainsFunc(s.died, func(d change) bool { return d.object == c.object && d.delta == delta && c.at.Sub(d.at) < 2*time.Minute }) {
-		// The marker is there, and so are its units now: it looks as if the push had arrived after all.
-		s.w.meet("edit like a push that died", s)
-		s.w.unknowable[c.object] += max(delta, -delta)
+	if !edit {
+		return
+	}
+	// edits are what people added since a time.
+	edits := func(since time.Time) (units int64) {
+		for _, o := range s.own {
+			if o.edit && o.object == c.object && o.at.After(since) {
+				units += o.delta
+			}
+		}
+		return units
+	}
+	for _, d := range s.died {
+		if d.object == c.object && d.delta == delta && c.at.Sub(d.at) < 2*time.Minute {
+			// The marker is there, and so are its units now: it looks as if the push had arrived after all.
+			s.w.meet("edit like a push that died", s)
+			s.w.unknowable[c.object] += max(delta, -delta)
+			break
+		}
+	}
+	for _, l := range s.lost {
+		if l.object == c.object && edits(l.at) == l.delta && c.at.Sub(l.at) < 10*time.Minute {
+			// The shelf is again what orders and pushes make it, if that was not judged yet.
+			s.w.meet("edits like a loss", s)
+			s.w.unknowable[c.object] += max(l.delta, -l.delta)
+			break
+		}
 	}
 }
 
@@ -506,8 +535,14 @@ func (l *link) serve(pushes []engine.Push, i, death int, answers *[]engine.Resul
 	quantity, seen, read := it.quantity+p.Units, it.markers, w.now
 	w.after(w.between(5*time.Millisecond, 15*time.Millisecond), func() {
 		numbered := p.Marker.Attempt != 0
-		writes := numbered && (p.Units != 0 || p.Fields[stock.Management] != "")
+		writes := numbered && (p.Units != 0 || p.Fields[stock.Management] != "") && !l.s.ignores
+		if old := it.markers[p.Slot]; numbered && old.Ledger != "" && old.Ledger != p.Marker.Ledger && w.now.Sub(it.pushed[p.Slot].at) < 10*time.Second {
+			// Two agents write an item before either polled: whose marker is overwritten, the other one never sees.
+			w.meet("another agent's marker overwritten", l.s)
+			w.unknowable[p.Ref.Object()] += max(it.pushed[p.Slot].delta, -it.pushed[p.Slot].delta)
+		}
 		if numbered {
+			it.pushed[p.Slot] = change{at: w.now, delta: p.Units}
 			it.markers[p.Slot] = p.Marker
 			seen[p.Slot] = p.Marker
 		}
@@ -533,6 +568,7 @@ func (l *link) serve(pushes []engine.Push, i, death int, answers *[]engine.Resul
 		w.after(w.between(4*time.Millisecond, 10*time.Millisecond)+lock, func() {
 			if racing := it.quantity + p.Units - quantity; racing != 0 && writes {
 				w.meet("overwritten", l.s)
+				l.s.lost = append(l.s.lost, change{at: w.now, object: p.Ref.Object(), delta: racing})
 			}
 			for _, c := range l.s.own {
 				if writes && c.edit && c.object == p.Ref.Object() && c.at.After(read) {

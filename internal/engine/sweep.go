@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"stocksync.dev/stocksync/internal/stock"
@@ -449,29 +450,14 @@ func (l *lane) judgeOne(t *turn, id int64) (kept []stock.Sample, ask bool, err e
 	if len(entries) == 0 && !done {
 		return kept, ask, nil
 	}
-	if err := t.doubtful(entries); err != nil {
-		return nil, false, err
-	}
 	if err := t.relative(entries); err != nil {
 		return nil, false, err
 	}
 	return kept, ask, t.save(pool, p, entries)
 }
 
-// doubtful makes conflicts of edits in a shop that another ledger claims: they may be that agent's pushes.
-func (t *turn) doubtful(entries []stock.Entry) error {
-	claimed, err := t.tx.Value(t.st.ID, valueClaimed)
-	if err != nil || claimed == "" {
-		return err
-	}
-	for i := range entries {
-		entries[i].Conflict = entries[i].Conflict || entries[i].Kind == stock.Edited
-	}
-	return nil
-}
-
-// relative concludes that a store ignores relative updates when a push that it answered with its marker in
-// place and the quantity unmoved is proved not to have arrived.
+// relative concludes that a store ignores relative updates when two pushes that it answered with their markers in
+// place and the quantity unmoved are proved not to have arrived: one alone may have met an edit of its size.
 func (t *turn) relative(entries []stock.Entry) error {
 	for _, e := range entries {
 		if e.Kind != stock.Voided && e.Kind != stock.Arrived {
@@ -481,12 +467,15 @@ func (t *turn) relative(entries []stock.Entry) error {
 		if err != nil {
 			return err
 		}
-		if state != suspect(e.Attempt) {
+		if state != suspect(e.Attempt, false) && state != suspect(e.Attempt, true) {
 			continue
 		}
 		verdict := relativeWorks
-		if e.Kind == stock.Voided {
+		switch {
+		case e.Kind == stock.Voided && again(state):
 			verdict, t.out.ignored = relativeIgnored, true
+		case e.Kind == stock.Voided:
+			verdict = relativeDoubted
 		}
 		if err := t.tx.SetValue(t.st.ID, valueRelative, verdict); err != nil {
 			return err
@@ -495,15 +484,24 @@ func (t *turn) relative(entries []stock.Entry) error {
 	return nil
 }
 
-// What the ledger knows of a store's relative updates: nothing, that an attempt's answer looked ignored, or
-// the proof.
+// What the ledger knows of a store's relative updates: nothing, that an attempt's answer looked ignored, that one was,
+// that another's looked so, too, or the proof.
 const (
 	valueRelative   = "relative"
 	relativeWorks   = "works"
+	relativeDoubted = "doubted"
 	relativeIgnored = "ignored"
 )
 
-func suspect(attempt int64) string { return fmt.Sprintf("suspect %d", attempt) }
+func suspect(attempt int64, again bool) string {
+	if again {
+		return fmt.Sprintf("%s, suspect %d", relativeDoubted, attempt)
+	}
+	return fmt.Sprintf("suspect %d", attempt)
+}
+
+// again tells whether a push was ignored before.
+func again(state string) bool { return strings.HasPrefix(state, relativeDoubted) }
 
 // verify asks the store for the newest orders known of what is to be judged as an increase: in a shop
 // restored from a backup they are gone or older.

@@ -232,6 +232,9 @@ type Policy struct {
 	Revert bool
 	// OrdersUnreadable: the key may not read orders, so c = o and nothing can be proved.
 	OrdersUnreadable bool
+	// Claimed: another ledger's agent writes to the store. What no order explains is taken for its doing and moves nothing: two
+	// agents that each counted what the other wrote would drive the stock away for ever.
+	Claimed bool
 	// Recovering: the ledger was lost a short while ago, as markers of ours in some store tell.
 	Recovering bool
 	// Source: a source gives the numbers ([Target]), and the shop's own changes do not move them. Paused: nothing is to
@@ -358,6 +361,12 @@ func (p *Placement) recount(pool *Pool, pol Policy) int64 {
 	case pol.Source:
 		// What the orders do not explain is an edit, or a sale whose order comes in a moment.
 		c = p.ByOrders()
+	case pol.Claimed:
+		if c = p.ByOrders(); pol.OrdersUnreadable {
+			c = p.Counted
+			p.Baseline = c + p.Taken
+		}
+		p.Contained = p.Quantity - c
 	case pol.OrdersUnreadable:
 		// Nothing tells an edit from a sale: the accounts never part, and nothing is judged.
 		c = p.ByQuantity()
