@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"stocksync.dev/stocksync/internal/engine"
-	"stocksync.dev/stocksync/internal/ledger"
 	sim "stocksync.dev/stocksync/internal/sim/katana"
 	"stocksync.dev/stocksync/internal/sim/katana/oracle"
 	"stocksync.dev/stocksync/internal/stock"
@@ -427,14 +425,7 @@ func TestFedSimulationOnDisk(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			st := fedStories[slices.IndexFunc(fedStories, func(s fedStory) bool { return s.name == name })]
-			silent, _ := playFed(t, 3, st, func() books {
-				l, err := ledger.Open(t.Context(), filepath.Join(t.TempDir(), "ledger.db"), ledger.Options{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { _ = l.Close() })
-				return l
-			})
+			silent, _ := playFed(t, 3, st, onDisk(t))
 			if len(silent) > 0 {
 				t.Error(strings.Join(silent, "\n"))
 			}

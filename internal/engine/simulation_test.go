@@ -739,6 +739,19 @@ func (w *world) checkFields(a *agent, object int64, sku string, pool stock.Pool,
 
 func inMemory() books { return ledger.NewMemory() }
 
+// onDisk opens the ledger of the product.
+func onDisk(t *testing.T) func() books {
+	t.Helper()
+	return func() books {
+		l, err := ledger.Open(t.Context(), filepath.Join(t.TempDir(), "ledger.db"), ledger.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = l.Close() })
+		return l
+	}
+}
+
 func simulate(t testing.TB, seed uint64, st story, open func() books) (verdict, map[string]int) {
 	w := newWorld(t, seed, st)
 	w.open = open
@@ -873,14 +886,7 @@ func TestSimulationOnDisk(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			st := stories[slices.IndexFunc(stories, func(s story) bool { return s.name == name })]
-			v, _ := simulate(t, 3, st, func() books {
-				l, err := ledger.Open(t.Context(), filepath.Join(t.TempDir(), "ledger.db"), ledger.Options{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { _ = l.Close() })
-				return l
-			})
+			v, _ := simulate(t, 3, st, onDisk(t))
 			if len(v.silent) > 0 {
 				t.Error(strings.Join(v.silent, "\n"))
 			}

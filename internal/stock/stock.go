@@ -362,10 +362,7 @@ func (p *Placement) recount(pool *Pool, pol Policy) int64 {
 		// What the orders do not explain is an edit, or a sale whose order comes in a moment.
 		c = p.ByOrders()
 	case pol.Claimed:
-		if c = p.ByOrders(); pol.OrdersUnreadable {
-			c = p.Counted
-			p.Baseline = c + p.Taken
-		}
+		c = p.ByOrders() // where orders cannot be read it stands still
 		p.Contained = p.Quantity - c
 	case pol.OrdersUnreadable:
 		// Nothing tells an edit from a sale: the accounts never part, and nothing is judged.

@@ -172,3 +172,32 @@ func TestDisenrollKeepsThePoolAndForgetsTheRest(t *testing.T) {
 		t.Fatalf("pool %d, row of %+d, to do %+d; want 19, +6, +6", s.pool.Units, e.Units, s.p.Todo)
 	}
 }
+
+// TestClaimedStoreIsCountedByItsOrders: what moves the number without an order is another agent's writing; where orders
+// cannot be read, nothing is known of the shop's own doing.
+func TestClaimedStoreIsCountedByItsOrders(t *testing.T) {
+	t.Parallel()
+	for name, unreadable := range map[string]bool{"orders": false, "no orders": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pol := stock.Policy{Claimed: true, OrdersUnreadable: unreadable}
+			pool, p := stock.Pool{ID: 1, Units: 20, Set: true}, stock.Placement{Store: "fr", Pool: 1, Enrolled: true, Contained: 20, Quantity: 20}
+			reads := func(quantity int64) {
+				stock.Merge(&pool, &p, stock.Reading{Quantity: quantity}, "ours", pol, time.Time{})
+			}
+			reads(13)
+			if pool.Units != 20 || p.Parted() != 0 {
+				t.Errorf("the other's write: the pool says %d, the accounts part by %d", pool.Units, p.Parted())
+			}
+			want := int64(20)
+			if !unreadable {
+				stock.Order(&pool, &p, 3, pol, "order 1")
+				want = 17
+			}
+			reads(10)
+			if pool.Units != want || p.Parted() != 0 {
+				t.Errorf("a sale: the pool says %d, want %d; the accounts part by %d", pool.Units, want, p.Parted())
+			}
+		})
+	}
+}

@@ -17,7 +17,7 @@ import (
 func TestNodeCutOff(t *testing.T) {
 	w := openWorld(t)
 	sku, stock := w.pick(t, 47)
-	before, ledgerID := podOf(t), topologyStatus(t).LedgerID
+	before, ledgerID := podOf(t), theTopology(t).Status.LedgerID
 	kubelet := func(what string) {
 		t.Helper()
 		if out, err := exec.Command("go", "-C", "../../hack/cluster", "run", ".", "kubelet", what).CombinedOutput(); err != nil {
@@ -50,7 +50,7 @@ func TestNodeCutOff(t *testing.T) {
 	}
 	w.everywhere(t, sku, stock-5)
 	w.statusAgrees(t)
-	if now := topologyStatus(t).LedgerID; now != ledgerID {
+	if now := theTopology(t).Status.LedgerID; now != ledgerID {
 		t.Errorf("the ledger was %s and is %s", ledgerID, now)
 	}
 }

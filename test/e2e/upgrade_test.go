@@ -34,7 +34,7 @@ func TestUpgradeAndDowngrade(t *testing.T) {
 			_ = exec.CommandContext(context.Background(), "go", "-C", "../../hack/cluster", "run", ".", "operator").Run()
 		}
 	})
-	ledgerID := topologyStatus(t).LedgerID
+	ledgerID := theTopology(t).Status.LedgerID
 	stop := w.load(t, sku)
 
 	deploy(t, nextVersion, thisVersion)
@@ -51,7 +51,7 @@ func TestUpgradeAndDowngrade(t *testing.T) {
 
 	deploy(t, thisVersion, thisVersion)
 	heard(t, thisVersion)
-	if now := topologyStatus(t).LedgerID; now != ledgerID {
+	if now := theTopology(t).Status.LedgerID; now != ledgerID {
 		t.Errorf("the ledger was %s and is %s", ledgerID, now)
 	}
 	sold := stop()
@@ -101,13 +101,4 @@ func heard(t *testing.T, version string) {
 		}
 		return conditionIs(&sst, sst.Status.Conditions, v1alpha1.ConditionReady, metav1.ConditionTrue, "")
 	})
-}
-
-func topologyStatus(t *testing.T) v1alpha1.StockSyncTopologyStatus {
-	t.Helper()
-	var sst v1alpha1.StockSyncTopology
-	if err := cluster.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: topology}, &sst); err != nil {
-		t.Fatal(err)
-	}
-	return sst.Status
 }
