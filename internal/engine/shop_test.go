@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"stocksync.dev/stocksync/internal/engine"
+	"stocksync.dev/stocksync/internal/ledger"
 	"stocksync.dev/stocksync/internal/stock"
 )
 
@@ -28,8 +29,8 @@ type shop struct {
 	own []change
 	// died are the pushes that ended between their marker and their quantity.
 	died []change
-	// lost are the changes that a push wrote over.
-	lost []change
+	// lost are the changes that pushes wrote over.
+	lost []overwritten
 	// slowLines delays `_reduced_stock` by this much.
 	slowLines time.Duration
 	backup    *shop
@@ -173,6 +174,12 @@ type change struct {
 	over time.Time
 }
 
+// overwritten is what changed while a push was being written, and the units of the push.
+type overwritten struct {
+	change
+	push int64
+}
+
 func second(t time.Time) time.Time { return t.Truncate(time.Second) }
 
 func (s *shop) sorted() []*item {
@@ -222,15 +229,6 @@ func (s *shop) moved(it *item, delta int64, edit bool) {
 	if !edit {
 		return
 	}
-	// edits are what people added since a time.
-	edits := func(since time.Time) (units int64) {
-		for _, o := range s.own {
-			if o.edit && o.object == c.object && o.at.After(since) {
-				units += o.delta
-			}
-		}
-		return units
-	}
 	for _, d := range s.died {
 		if d.object == c.object && d.delta == delta && c.at.Sub(d.at) < 2*time.Minute {
 			// The marker is there, and so are its units now: it looks as if the push had arrived after all.
@@ -240,13 +238,36 @@ func (s *shop) moved(it *item, delta int64, edit bool) {
 		}
 	}
 	for _, l := range s.lost {
-		if l.object == c.object && edits(l.at) == l.delta && c.at.Sub(l.at) < 10*time.Minute {
+		if l.object == c.object && s.edits(c.object, l.at, c.at) == l.delta && c.at.Sub(l.at) < 10*time.Minute {
 			// The shelf is again what orders and pushes make it, if that was not judged yet.
 			s.w.meet("edits like a loss", s)
 			s.w.unknowable[c.object] += max(l.delta, -l.delta)
 			break
 		}
 	}
+}
+
+// edits are the units that people added to an item within a while.
+func (s *shop) edits(object int64, after, until time.Time) (units int64) {
+	for _, c := range s.own {
+		if c.edit && c.object == object && c.at.After(after) && !c.at.After(until) {
+			units += c.delta
+		}
+	}
+	return units
+}
+
+// mixed is how far a row of an edit is from what people did where it is what was left of a loss and edits that came
+// before the loss was judged. A push that was void by then and came after all adds its own units to what was lost.
+func (s *shop) mixed(object int64, r ledger.Row) int64 {
+	for _, l := range s.lost {
+		edits := s.edits(object, l.at, r.At)
+		if l.object == object && l.at.Before(r.At) && edits != 0 && (r.Units == edits-l.delta || r.Units == edits-l.delta+l.push) {
+			s.w.meet("edits on a loss", s)
+			return max(edits-r.Units, r.Units-edits)
+		}
+	}
+	return 0
 }
 
 // sell places an order; its stock falls a little later, and the line says so later still.
@@ -568,7 +589,7 @@ func (l *link) serve(pushes []engine.Push, i, death int, answers *[]engine.Resul
 		w.after(w.between(4*time.Millisecond, 10*time.Millisecond)+lock, func() {
 			if racing := it.quantity + p.Units - quantity; racing != 0 && writes {
 				w.meet("overwritten", l.s)
-				l.s.lost = append(l.s.lost, change{at: w.now, object: p.Ref.Object(), delta: racing})
+				l.s.lost = append(l.s.lost, overwritten{change{at: w.now, object: p.Ref.Object(), delta: racing}, p.Units})
 			}
 			for _, c := range l.s.own {
 				if writes && c.edit && c.object == p.Ref.Object() && c.at.After(read) {

@@ -664,6 +664,9 @@ func (w *world) check(a *agent) verdict {
 		for _, r := range rows {
 			if r.Pool == id || r.Pool == 0 && stock.KeyOf(r.SKU) == stock.KeyOf(sku) {
 				excused += max(r.Units, -r.Units)
+				if i := slices.Index(w.all(), r.Store); r.Kind == stock.Edited && i >= 0 {
+					excused += w.shops[i].mixed(object, r)
+				}
 				stopped = stopped || r.Kind == stock.Feed
 				kinds = append(kinds, fmt.Sprintf("%s %s %+d", r.Store, r.Kind, r.Units))
 			}
