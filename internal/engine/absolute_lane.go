@@ -531,15 +531,12 @@ func (l *lane) dueAbsolute(ctx context.Context, st Store) (pools []int64, until 
 
 // beginEvent merges what was read of what is due, and records what is to be written, in one transaction.
 func (l *lane) beginEvent(ctx context.Context, st Store, page Page) (event PeerEvent, sent []sending, held time.Time, err error) {
-	var out *effects
-	err = l.e.ledger.Update(ctx, func(tx Tx) error {
-		out = newEffects()
+	err = l.take(ctx, st, func(t *turn) error {
 		sent, held, event = nil, time.Time{}, PeerEvent{}
-		t := l.turn(tx, st, out)
 		if err := t.page(page); err != nil {
 			return err
 		}
-		if is, until, err := l.e.held(tx, t.now); is || err != nil {
+		if is, until, err := l.e.held(t.tx, t.now); is || err != nil {
 			held = until
 			return err
 		}
@@ -555,7 +552,7 @@ func (l *lane) beginEvent(ctx context.Context, st Store, page Page) (event PeerE
 		if len(sent) == 0 {
 			return nil
 		}
-		id, err := tx.NextAttempt()
+		id, err := t.tx.NextAttempt()
 		if err != nil {
 			return err
 		}
@@ -573,7 +570,6 @@ func (l *lane) beginEvent(ctx context.Context, st Store, page Page) (event PeerE
 	if err != nil {
 		return PeerEvent{}, nil, time.Time{}, err
 	}
-	l.apply(out)
 	return event, sent, held, nil
 }
 
@@ -669,7 +665,6 @@ func absoluteFields(pool stock.Pool, p *stock.Placement, st Store, now time.Time
 
 // sentEvent takes in whether the event was taken.
 func (l *lane) sentEvent(ctx context.Context, st Store, sent []sending, sendErr error) error {
-	var out *effects
 	var f *Fault
 	end := Acknowledged
 	switch {
@@ -679,18 +674,16 @@ func (l *lane) sentEvent(ctx context.Context, st Store, sent []sending, sendErr 
 		end = Unanswered
 	}
 	now := l.e.clock.Now()
-	err := l.e.ledger.Update(context.WithoutCancel(ctx), func(tx Tx) error {
-		out = newEffects()
-		t := l.turn(tx, st, out)
+	err := l.take(context.WithoutCancel(ctx), st, func(t *turn) error {
 		for _, s := range sent {
-			p, bound, err := tx.Placement(st.ID, s.pool)
+			p, bound, err := t.tx.Placement(st.ID, s.pool)
 			if err != nil {
 				return err
 			}
 			if !bound {
 				continue
 			}
-			pool, err := tx.Pool(s.pool)
+			pool, err := t.tx.Pool(s.pool)
 			if err != nil {
 				return err
 			}
@@ -713,7 +706,6 @@ func (l *lane) sentEvent(ctx context.Context, st Store, sent []sending, sendErr 
 	if err != nil {
 		return err
 	}
-	l.apply(out)
 	l.e.observer.Pushed(l.id, end, len(sent))
 	if end != Unsent {
 		for _, s := range sent {

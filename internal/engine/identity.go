@@ -373,14 +373,12 @@ func (l *lane) renameItems(ctx context.Context, st Store) (bool, error) {
 
 // renamed takes in the outcome. What was not answered is read again: a name is there or it is not.
 func (l *lane) renamed(ctx context.Context, st Store, pools []int64, pushes []Push, results []Result) error {
-	var out *effects
 	var failure error
 	acked := false
-	err := l.e.ledger.Update(context.WithoutCancel(ctx), func(tx Tx) error {
-		out, failure, acked = newEffects(), nil, false
-		t := l.turn(tx, st, out)
+	err := l.take(context.WithoutCancel(ctx), st, func(t *turn) error {
+		failure, acked = nil, false
 		for i, r := range results {
-			p, bound, err := tx.Placement(st.ID, pools[i])
+			p, bound, err := t.tx.Placement(st.ID, pools[i])
 			if err != nil {
 				return err
 			}
@@ -398,8 +396,8 @@ func (l *lane) renamed(ctx context.Context, st Store, pools []int64, pushes []Pu
 					failure = r.Err
 				}
 				// What cannot be written for a reason of its own must not keep all else from being written.
-				out.recheck[p.Pool], p.Naming.Again = p.Ref, t.now.Add(nameAgain)
-				err = tx.PutPlacement(p)
+				t.out.recheck[p.Pool], p.Naming.Again = p.Ref, t.now.Add(nameAgain)
+				err = t.tx.PutPlacement(p)
 			default:
 				acked = true
 				err = t.renamedTo(p, pushes[i].Name, *r.Item)
@@ -413,7 +411,6 @@ func (l *lane) renamed(ctx context.Context, st Store, pools []int64, pushes []Pu
 	if err != nil {
 		return err
 	}
-	l.apply(out)
 	if acked {
 		now := l.e.clock.Now()
 		l.note(func(s *StoreState) { s.LastOutbound = now })

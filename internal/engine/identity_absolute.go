@@ -367,12 +367,9 @@ func (l *lane) sendNames(ctx context.Context, st Store, steps []nameAsked) error
 
 // namesSeen takes in what the store shows after it was told the names.
 func (l *lane) namesSeen(ctx context.Context, st Store, steps []nameAsked, before, after map[string]PeerState) error {
-	var out *effects
-	err := l.e.ledger.Update(context.WithoutCancel(ctx), func(tx Tx) error {
-		out = newEffects()
-		t := l.turn(tx, st, out)
+	return l.take(context.WithoutCancel(ctx), st, func(t *turn) error {
 		for _, s := range steps {
-			p, bound, err := tx.Placement(st.ID, s.pool)
+			p, bound, err := t.tx.Placement(st.ID, s.pool)
 			if err != nil {
 				return err
 			}
@@ -380,7 +377,7 @@ func (l *lane) namesSeen(ctx context.Context, st Store, steps []nameAsked, befor
 				continue
 			}
 			a := asked{pool: s.pool, skus: []string{s.sku}, names: names{gid: s.gid}}
-			if err := a.judge(tx, after); err != nil {
+			if err := a.judge(t.tx, after); err != nil {
 				return err
 			}
 			there, was := after[s.sku], before[s.sku]
@@ -390,16 +387,16 @@ func (l *lane) namesSeen(ctx context.Context, st Store, steps []nameAsked, befor
 			case was.Exists && before[s.has].Exists:
 				var holder int64
 				if holder, err = t.lateHolder(stock.KeyOf(s.sku), s.pool, was.GID); holder != 0 && err == nil {
-					out.recheck[holder], p.Naming.Again = absoluteRef(holder), t.now.Add(nameAgain)
-					err = tx.PutPlacement(p)
+					t.out.recheck[holder], p.Naming.Again = absoluteRef(holder), t.now.Add(nameAgain)
+					err = t.tx.PutPlacement(p)
 				} else if err == nil {
 					err = t.refusedName(p, s.sku, 0)
 				}
 			default:
 				// Not done, or not there at all: it is read again, and then tried again.
 				p.Naming.Again = t.now.Add(nameAgain)
-				out.recheck[p.Pool] = p.Ref
-				err = tx.PutPlacement(p)
+				t.out.recheck[p.Pool] = p.Ref
+				err = t.tx.PutPlacement(p)
 			}
 			if err != nil {
 				return err
@@ -407,11 +404,6 @@ func (l *lane) namesSeen(ctx context.Context, st Store, steps []nameAsked, befor
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	l.apply(out)
-	return nil
 }
 
 // lateHolder finds the pool whose item may have a name by a renaming that landed late; 0 if there is none.

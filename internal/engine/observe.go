@@ -35,18 +35,24 @@ func newEffects() *effects {
 	return &effects{wake: map[string]bool{}, samples: map[int64]*stock.Sample{}, recheck: map[int64]stock.Ref{}, follow: map[int64]time.Duration{}}
 }
 
-// observe takes in a page of readings in one ledger transaction.
-func (l *lane) observe(ctx context.Context, st Store, page Page) error {
+// take is the store's turn in one ledger transaction, and then what the turn wants done. The transaction may run more than
+// once: what f sets outside of the turn it sets anew.
+func (l *lane) take(ctx context.Context, st Store, f func(*turn) error) error {
 	var out *effects
 	err := l.e.ledger.Update(ctx, func(tx Tx) error {
 		out = newEffects()
-		return l.turn(tx, st, out).page(page)
+		return f(l.turn(tx, st, out))
 	})
 	if err != nil {
 		return err
 	}
 	l.apply(out)
 	return nil
+}
+
+// observe takes in a page of readings.
+func (l *lane) observe(ctx context.Context, st Store, page Page) error {
+	return l.take(ctx, st, func(t *turn) error { return t.page(page) })
 }
 
 // page takes in what was read.

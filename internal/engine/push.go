@@ -128,29 +128,27 @@ func faultOf(results []Result) (f *Fault) {
 //
 //nolint:gocognit // one table of what an answer can mean
 func (l *lane) answered(ctx context.Context, st Store, pools []int64, sent []stock.Attempt, pushes []Push, results []Result) error {
-	var out *effects
 	var failure error
 	var recheck map[int64]stock.Ref
 	moved, acked := false, false
 	ends := map[PushResult]int{}
-	err := l.e.ledger.Update(context.WithoutCancel(ctx), func(tx Tx) error {
-		out, failure, recheck, moved, acked = newEffects(), nil, map[int64]stock.Ref{}, false, false
+	err := l.take(context.WithoutCancel(ctx), st, func(t *turn) error {
+		failure, recheck, moved, acked = nil, map[int64]stock.Ref{}, false, false
 		clear(ends)
-		relative, err := tx.Value(st.ID, valueRelative)
+		relative, err := t.tx.Value(st.ID, valueRelative)
 		if err != nil {
 			return err
 		}
 		proven := relative == relativeWorks
-		t := l.turn(tx, st, out)
 		for i, r := range results {
-			p, bound, err := tx.Placement(st.ID, pools[i])
+			p, bound, err := t.tx.Placement(st.ID, pools[i])
 			if err != nil {
 				return err
 			}
 			if !bound || p.Ref != pushes[i].Ref {
 				continue
 			}
-			pool, err := tx.Pool(p.Pool)
+			pool, err := t.tx.Pool(p.Pool)
 			if err != nil {
 				return err
 			}
@@ -199,7 +197,7 @@ func (l *lane) answered(ctx context.Context, st Store, pools []int64, sent []sto
 				recheck[p.Pool] = p.Ref
 			case !proven && sent[i].Units != 0 && r.Item.Quantity == before.Shown:
 				// Until a push has moved a quantity here, this store may ignore relative updates: proof decides.
-				if err := tx.SetValue(st.ID, valueRelative, suspect(sent[i].ID, again(relative))); err != nil {
+				if err := t.tx.SetValue(st.ID, valueRelative, suspect(sent[i].ID, again(relative))); err != nil {
 					return err
 				}
 				entries = stock.Merge(&pool, &p, reading, t.e.ledgerID, t.st.Policy, t.now)
@@ -214,14 +212,13 @@ func (l *lane) answered(ctx context.Context, st Store, pools []int64, sent []sto
 			}
 		}
 		if moved && !proven {
-			return tx.SetValue(st.ID, valueRelative, relativeWorks)
+			return t.tx.SetValue(st.ID, valueRelative, relativeWorks)
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	l.apply(out)
 	for how, n := range ends {
 		l.e.observer.Pushed(l.id, how, n)
 	}

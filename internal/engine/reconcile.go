@@ -249,12 +249,9 @@ func (l *lane) reconcileSome(ctx context.Context, st Store, r *activeRun, w *wal
 			return err
 		}
 	}
-	var out *effects
 	start := w.clone()
-	err = l.e.ledger.Update(ctx, func(tx Tx) error {
-		out = newEffects()
+	return l.take(ctx, st, func(t *turn) error {
 		*w = *start.clone()
-		t := l.turn(tx, st, out)
 		// What it should show by what was known before: merging may move the pool to what it shows.
 		wanted := make([]int64, len(page))
 		for i, p := range page {
@@ -278,13 +275,8 @@ func (l *lane) reconcileSome(ctx context.Context, st Store, r *activeRun, w *wal
 		if w.read && !w.Ended {
 			w.next = t.now.Add(stock.Apart)
 		}
-		return w.keep(tx)
+		return w.keep(t.tx)
 	})
-	if err != nil {
-		return err
-	}
-	l.apply(out)
-	return nil
 }
 
 // should is what a placement should show; where that is not known, what it shows.
@@ -391,15 +383,12 @@ func (t *turn) reset(run int64, p stock.Placement) (bool, error) {
 
 // resetAgain tries those again whose accounts were being judged.
 func (l *lane) resetAgain(ctx context.Context, st Store, r *activeRun, w *walk) error {
-	var out *effects
 	start := w.clone()
-	err := l.e.ledger.Update(ctx, func(tx Tx) error {
-		out = newEffects()
+	return l.take(ctx, st, func(t *turn) error {
 		*w = *start.clone()
-		t := l.turn(tx, st, out)
 		var left []doubt
 		for _, d := range start.again {
-			p, bound, err := tx.Placement(st.ID, d.pool)
+			p, bound, err := t.tx.Placement(st.ID, d.pool)
 			if err != nil {
 				return err
 			}
@@ -415,13 +404,8 @@ func (l *lane) resetAgain(ctx context.Context, st Store, r *activeRun, w *walk) 
 		}
 		w.again, w.next = left, t.now.Add(stock.Apart)
 		w.Ended = len(left) == 0
-		return w.keep(tx)
+		return w.keep(t.tx)
 	})
-	if err != nil {
-		return err
-	}
-	l.apply(out)
-	return nil
 }
 
 // calm tells whether nothing that the run found is still on its way to be judged or written.

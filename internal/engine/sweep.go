@@ -233,10 +233,7 @@ func (l *lane) orders(ctx context.Context, st Store, page OrderPage, horizon tim
 	if len(page.Orders) == 0 {
 		return nil
 	}
-	var out *effects
-	err := l.e.ledger.Update(ctx, func(tx Tx) error {
-		out = newEffects()
-		t := l.turn(tx, st, out)
+	return l.take(ctx, st, func(t *turn) error {
 		for _, o := range page.Orders {
 			if err := t.order(o, horizon); err != nil {
 				return err
@@ -244,11 +241,6 @@ func (l *lane) orders(ctx context.Context, st Store, page OrderPage, horizon tim
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	l.apply(out)
-	return nil
 }
 
 func (t *turn) order(o Order, horizon time.Time) error {
@@ -396,7 +388,7 @@ func (l *lane) judge(ctx context.Context, st Store) error {
 				l.ask[id] = true
 			}
 		}
-		l.apply(out)
+		l.apply(out) // last: what was proved forgets the samples
 	}
 	return nil
 }
