@@ -76,6 +76,11 @@ func handler(r routes, logger *log.Logger) http.Handler {
 			http.Error(w, "no such shop here", http.StatusMisdirectedRequest)
 			return
 		}
+		// Else net/http closes the request's body with the first byte of the answer, maybe under the very read that would
+		// have met its end, and the answer is cut short ("invalid Read on closed Body").
+		if err := http.NewResponseController(w).EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			logger.Print(err)
+		}
 		proxy.ServeHTTP(w, req)
 	})
 }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 )
 
 func TestProxyPicksTheShopByNameAndSaysHTTPS(t *testing.T) {
@@ -55,5 +57,47 @@ func TestRouteMustBeAPlainHTTPServer(t *testing.T) {
 		if err := (routes{}).Set(text); err == nil {
 			t.Errorf("%q accepted", text)
 		}
+	}
+}
+
+// TestAnswersBeforeTheRequestHasEnded: a shop that answers early, as one that refuses a large batch does, is heard, and what
+// comes after is passed on to it.
+func TestAnswersBeforeTheRequestHasEnded(t *testing.T) {
+	t.Parallel()
+	shop := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
+			t.Error(err)
+		}
+		_, _ = io.WriteString(w, "heard ")
+		_ = http.NewResponseController(w).Flush()
+		_, _ = io.Copy(w, r.Body)
+	}))
+	t.Cleanup(shop.Close)
+	table := routes{}
+	if err := table.Set("127=" + shop.URL); err != nil {
+		t.Fatal(err)
+	}
+	front := httptest.NewTLSServer(handler(table, log.New(io.Discard, "", 0)))
+	t.Cleanup(front.Close)
+	body, rest := io.Pipe()
+	t.Cleanup(func() { _ = rest.Close() })
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, front.URL, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := front.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = resp.Body.Close() })
+	go func() {
+		_, _ = io.WriteString(rest, "and the rest")
+		_ = rest.Close()
+	}()
+	got, err := io.ReadAll(resp.Body)
+	if err != nil || string(got) != "heard and the rest" {
+		t.Errorf("got %q, %v", got, err)
 	}
 }
