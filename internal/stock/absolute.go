@@ -187,11 +187,15 @@ func MergeAbsolute(pool *Pool, p *Placement, r Look, pol Policy, now time.Time) 
 		// What was told since may show that it arrived.
 		w.State, w.Until, p.Undecided = Void, w.SentAt, false
 	}
-	if !open || !w.Answered {
-		entries = p.retraced(pool, &before, r, pol)
+	if open && w.Answered {
+		entries = p.answered(w, r)
+		if w.State == "" {
+			p.Quantity, before = w.To, w.SentAt
+		}
 	}
+	entries = append(entries, p.retraced(pool, &before, r, pol)...)
 	switch {
-	case open && (w.Answered || w.State == Void):
+	case open && !w.Answered && w.State == Void:
 		w.State = Open
 		entries = append(entries, p.settled(w, r, before)...)
 	case r.Quantity != p.Quantity:
@@ -214,56 +218,56 @@ func (a *Absolute) last() *Write {
 	return &a.Writes[len(a.Writes)-1]
 }
 
-// settled judges the open write by the first reading after it, and what was told since a time has not.
-func (p *Placement) settled(w *Write, r Look, since time.Time) []Entry {
+// wrote takes in that a write is in the shop.
+func (p *Placement) wrote(w *Write) Entry {
+	p.Contained += w.To - w.Base
+	w.State = ""
+	p.Absolute.Refused = 0
+	e := p.entry(Pushed, w.To-w.Base, "")
+	e.Attempt = w.ID
+	return e
+}
+
+// missed takes in that it is not, by all that is seen.
+func (p *Placement) missed(w *Write, why string) []Entry {
+	w.State = Void
+	e := p.entry(Voided, w.To-w.Base, why)
+	e.Conflict, e.Attempt = true, w.ID
+	return []Entry{e}
+}
+
+// answered judges the open write, which the store took, by the first reading after it.
+func (p *Placement) answered(w *Write, r Look) []Entry {
 	a := &p.Absolute
 	p.Undecided = false
-	if !w.Answered {
-		w.Until = r.To
-	}
-	units := w.To - w.Base
-	landed := func() Entry {
-		p.Contained += units
-		w.State = ""
-		a.Refused = 0
-		e := p.entry(Pushed, units, "")
-		e.Attempt = w.ID
-		return e
-	}
-	void := func(why string) Entry {
-		w.State = Void
-		e := p.entry(Voided, units, why)
-		e.Conflict, e.Attempt = true, w.ID
-		if w.Answered {
-			a.Refused++
-		}
-		return e
-	}
 	switch {
-	case r.Quantity == w.To && w.Answered:
-		a.Proven = true
-		return []Entry{landed()}
 	case r.Quantity == w.To:
-		e := landed()
+		a.Proven = true
+	case r.Quantity == w.Base:
+		a.Refused++
+		return p.missed(w, fmt.Sprintf("the store took %d and still shows %d: its plugin leaves the item alone (excluded there, or a newer version known), or that many were sold in the same moment", w.To, w.Base))
+	case !a.Proven:
+		doubt := p.entry(Unclear, w.To-w.Base, fmt.Sprintf("%d was written over %d, and the store shows %d: it counts as written and sold from, though this item was never seen to take a number", w.To, w.Base, r.Quantity))
+		doubt.Conflict, doubt.Attempt = true, w.ID
+		return []Entry{p.wrote(w), doubt}
+	}
+	return []Entry{p.wrote(w)}
+}
+
+// settled judges the open write, which nobody answered for, by the first reading after it, and what was told since a time
+// has not.
+func (p *Placement) settled(w *Write, r Look, since time.Time) []Entry {
+	p.Undecided = false
+	w.Until = r.To
+	switch r.Quantity {
+	case w.To:
+		e := p.wrote(w)
 		e.Kind, e.Conflict = Arrived, true
 		e.Evidence = fmt.Sprintf("%d was written over %d and never answered, and the store shows it: it arrived, or that many moved in the shop", w.To, w.Base)
 		w.State = Seen
 		return []Entry{e}
-	case r.Quantity == w.Base && w.Answered:
-		return []Entry{void(fmt.Sprintf("the store took %d and still shows %d: its plugin leaves the item alone (excluded there, or a newer version known), or that many were sold in the same moment", w.To, w.Base))}
-	case r.Quantity == w.Base:
-		return []Entry{void(fmt.Sprintf("%d was written and never answered, and the store still shows %d", w.To, w.Base))}
-	case w.Answered && a.Proven:
-		e := landed()
-		p.Quantity = w.To
-		late, _ := p.landedLate(r, w.SentAt)
-		return append([]Entry{e}, late...)
-	}
-	if w.Answered {
-		e := landed()
-		doubt := p.entry(Unclear, units, fmt.Sprintf("%d was written over %d, and the store shows %d: it counts as written and sold from, though this item was never seen to take a number", w.To, w.Base, r.Quantity))
-		doubt.Conflict, doubt.Attempt = true, w.ID
-		return []Entry{e, doubt}
+	case w.Base:
+		return p.missed(w, fmt.Sprintf("%d was written and never answered, and the store still shows %d", w.To, w.Base))
 	}
 	late, other := p.landedLate(r, since)
 	if other {
@@ -271,10 +275,10 @@ func (p *Placement) settled(w *Write, r Look, since time.Time) []Entry {
 		return late
 	}
 	// It is in or not, and the shop moved beside. The lower stock is taken.
-	e := p.entry(Unclear, units, fmt.Sprintf("%d was written over %d, and the store shows %d: nobody can tell whether it arrived; the lower stock is taken", w.To, w.Base, r.Quantity))
+	e := p.entry(Unclear, w.To-w.Base, fmt.Sprintf("%d was written over %d, and the store shows %d: nobody can tell whether it arrived; the lower stock is taken", w.To, w.Base, r.Quantity))
 	e.Conflict, e.Attempt = true, w.ID
 	if w.To >= w.Base {
-		late = append(late, e, landed())
+		late = append(late, e, p.wrote(w))
 		w.State = Seen
 		return late
 	}

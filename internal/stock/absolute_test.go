@@ -192,3 +192,37 @@ func TestLandingToldWhileUnread(t *testing.T) {
 		}
 	})
 }
+
+// TestLandingBehindANewerWrite: a write that was given up lands after a newer one that the store took, and before the item
+// can be read again. What the shop told in between shows what was sold.
+func TestLandingBehindANewerWrite(t *testing.T) {
+	t.Parallel()
+	pool, p, pol := written(25)
+	clock := PeerClock{At: absoluteStart}
+	look := func(q int64, at time.Time) []Entry {
+		return MergeAbsolute(&pool, &p, Look{Quantity: q, From: at, To: at, Clock: clock}, pol, at)
+	}
+	write := func(id, units int64, at time.Time) {
+		pool.Units = units
+		Plan(pool, &p, pol, at)
+		_, _ = BeginWrite(&p, id, Look{Quantity: p.Quantity, From: at, To: at, Clock: clock}, false, false, at)
+	}
+	now := absoluteStart.Add(time.Minute)
+	write(2, 45, now)
+	look(25, now.Add(40*time.Second)) // never answered
+	now = now.Add(time.Minute)
+	write(3, 30, now)
+	Written(&p, 3, now)
+	for i := range int64(201) {
+		shelf := 30 - i - 1
+		if i == 200 {
+			shelf = 45 - 1 // write 2 landed over -170
+		}
+		p.Absolute.Hear(Hearing{Quantity: shelf, Seconds: now.Unix() + 2 + i, At: now.Add(time.Duration(i+3) * time.Second)})
+	}
+	entries := look(44, now.Add(5*time.Minute))
+	row := slices.ContainsFunc(entries, func(e Entry) bool { return e.Kind == Arrived && e.Conflict && e.Attempt == 2 })
+	if pool.Units != 30-201 || !row {
+		t.Errorf("the pool says %d, want %d; a row: %v", pool.Units, 30-201, row)
+	}
+}
