@@ -169,7 +169,7 @@ func (t *turn) move(id int64) error {
 	if holder == 0 {
 		return t.rename(moving)
 	}
-	return t.disputed(id, holder)
+	return t.disputed(moving, holder)
 }
 
 // rename gives pools the names that their items have at the master, all in one transaction.
@@ -253,9 +253,10 @@ func (e *Engine) excluded(store string, key stock.Key) bool {
 	return st.Excluded != nil && st.Excluded(key)
 }
 
-// disputed deals with a name that another pool has. Where that one's item was not read together with this one, both
-// are; if it has the name then, a person must decide. The item is counted on under its old name.
-func (t *turn) disputed(id, holder int64) error {
+// disputed deals with a name that another pool has. Where the items from the first of moving to that one were not read
+// together, they are; if it has the name then, a person must decide. The item is counted on under its old name.
+func (t *turn) disputed(moving []int64, holder int64) error {
+	id := moving[0]
 	p, _, err := t.tx.Placement(t.st.ID, id)
 	if err != nil {
 		return err
@@ -264,8 +265,18 @@ func (t *turn) disputed(id, holder int64) error {
 	if err != nil {
 		return err
 	}
-	if bound && !slices.Contains(t.out.seen, holder) && p.Naming.Refused != p.SKU {
-		t.out.recheck[id], t.out.recheck[holder] = p.Ref, other.Ref
+	if bound && !slices.Contains(moving, holder) {
+		moving = append(moving, holder)
+	}
+	unread := func(pool int64) bool { return !slices.Contains(t.out.seen, pool) }
+	if p.Naming.Refused != p.SKU && slices.ContainsFunc(moving, unread) {
+		for _, pool := range moving {
+			p, _, err := t.tx.Placement(t.st.ID, pool)
+			if err != nil {
+				return err
+			}
+			t.out.recheck[pool] = p.Ref
+		}
 		return nil
 	}
 	if !bound {

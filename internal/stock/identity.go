@@ -118,12 +118,12 @@ func (p *Placement) planName(pool Pool, pol Policy) {
 
 // Movers follows a name that an item of the master took. shows is the key a pool's item shows there now, false where
 // it has none; owner is the pool known by a key, 0 if none. It returns the pools that take on what they show, all at
-// once, or else the pool whose item stands in the way.
+// once; if they cannot, holder is the pool whose item stands in the way.
 func Movers(start int64, shows func(pool int64) (Key, bool), owner func(Key) int64) (moving []int64, holder int64) {
 	for at := start; ; {
 		key, ok := shows(at)
 		if !ok {
-			return nil, at
+			return moving, at
 		}
 		moving = append(moving, at)
 		next := owner(key)
@@ -132,7 +132,7 @@ func Movers(start int64, shows func(pool int64) (Key, bool), owner func(Key) int
 			return moving, 0
 		case slices.Contains(moving, next):
 			// Two items show one name.
-			return nil, next
+			return moving, next
 		}
 		at = next
 	}

@@ -167,16 +167,17 @@ func TestMoversKeepApart(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		shows  map[int64]Key
+		chain  []int64
 		holder int64
 	}{
-		{"a name another item shows as well", map[int64]Key{1: "b", 2: "b"}, 2},
-		{"a name of an item that is gone", map[int64]Key{1: "b"}, 2},
-		{"a chain whose end two items show", map[int64]Key{1: "b", 2: "c", 3: "b"}, 2},
+		{"a name another item shows as well", map[int64]Key{1: "b", 2: "b"}, []int64{1, 2}, 2},
+		{"a name of an item that is gone", map[int64]Key{1: "b"}, []int64{1}, 2},
+		{"a chain whose end two items show", map[int64]Key{1: "b", 2: "c", 3: "b"}, []int64{1, 2, 3}, 2},
 	} {
 		owned := map[Key]int64{"a": 1, "b": 2, "c": 3}
 		moving, holder := Movers(1, func(p int64) (Key, bool) { k, ok := tt.shows[p]; return k, ok }, func(k Key) int64 { return owned[k] })
-		if moving != nil || holder != tt.holder {
-			t.Errorf("%s: moving %v, holder %d; want holder %d", tt.name, moving, holder, tt.holder)
+		if !slices.Equal(moving, tt.chain) || holder != tt.holder {
+			t.Errorf("%s: moving %v, holder %d; want %v, held by %d", tt.name, moving, holder, tt.chain, tt.holder)
 		}
 	}
 }
