@@ -138,6 +138,8 @@ type turn struct {
 	// clock is the same where the store tells whole seconds only.
 	clock stock.PeerClock
 	out   *effects
+	// swept is the store's time of the sweep before, where orders are taken in.
+	swept time.Time
 	// moved are pools whose items the master calls otherwise now. waiting are items whose SKU is another's until that
 	// is settled.
 	moved   []int64

@@ -54,8 +54,8 @@ type shop struct {
 	ignores bool
 	// wrote, when set, is told of each quantity that a write of ours left.
 	wrote func(*item)
-	// undone are the units per order that were given back before the restore, and are not any more.
-	undone map[int64]int64
+	// givenBack are the units per order that were given back before the restore, and are not any more.
+	givenBack map[int64]int64
 }
 
 // requests counts what a shop was asked.
@@ -237,14 +237,6 @@ func (s *shop) moved(it *item, delta int64, edit bool) {
 			break
 		}
 	}
-	for _, l := range s.lost {
-		if l.object == c.object && s.edits(c.object, l.at, c.at) == l.delta && c.at.Sub(l.at) < 10*time.Minute {
-			// The shelf is again what orders and pushes make it, if that was not judged yet.
-			s.w.meet("edits like a loss", s)
-			s.w.unknowable[c.object] += max(l.delta, -l.delta)
-			break
-		}
-	}
 }
 
 // edits are the units that people added to an item within a while.
@@ -252,6 +244,33 @@ func (s *shop) edits(object int64, after, until time.Time) (units int64) {
 	for _, c := range s.own {
 		if c.edit && c.object == object && c.at.After(after) && !c.at.After(until) {
 			units += c.delta
+		}
+	}
+	return units
+}
+
+// undone are the units of losses that people undid before they were judged: the shelf was again what orders and pushes
+// make it, with the push that overwrote or without it.
+func (s *shop) undone(object int64) (units int64) {
+	const while = 10 * time.Minute
+	for _, l := range s.lost {
+		if l.object != object {
+			continue
+		}
+		var sums []int64 // of the edits in a row that end with the last one
+		for _, c := range s.own {
+			if !c.edit || c.object != object || c.at.Sub(l.at).Abs() > while {
+				continue
+			}
+			sums = append(sums, 0)
+			for i := range sums {
+				sums[i] += c.delta
+			}
+			if slices.Contains(sums, l.delta) || l.delta != l.push && slices.Contains(sums, l.delta-l.push) {
+				s.w.meet("edits like a loss", s)
+				units += max(l.delta, -l.delta)
+				break
+			}
 		}
 	}
 	return units
@@ -294,9 +313,9 @@ func (s *shop) take(o *order, units int64) {
 func (s *shop) giveBack(o *order, units int64) {
 	o.modified = second(s.w.now)
 	s.w.meet("refund", s)
-	if again := min(units, s.undone[o.id]); again > 0 {
+	if again := min(units, s.givenBack[o.id]); again > 0 {
 		// Whether the same units are given back a second time, or the refund is only made again, nobody can know.
-		s.undone[o.id] -= again
+		s.givenBack[o.id] -= again
 		s.w.unknowable[o.object] += again
 	}
 	s.w.after(s.w.between(0, 100*time.Millisecond), func() { s.take(o, -units) })
@@ -337,9 +356,9 @@ func (s *shop) snapshot() {
 
 func (s *shop) restore() {
 	b := s.backup
-	s.undone = map[int64]int64{}
+	s.givenBack = map[int64]int64{}
 	for id, o := range b.orders {
-		s.undone[id] = max(0, o.reduced-s.orders[id].reduced)
+		s.givenBack[id] = max(0, o.reduced-s.orders[id].reduced)
 	}
 	s.snapshot()
 	s.items, s.orders, s.backup = b.items, b.orders, nil
@@ -568,10 +587,6 @@ func (l *link) serve(pushes []engine.Push, i, death int, answers *[]engine.Resul
 			seen[p.Slot] = p.Marker
 		}
 		l.s.write(it, p.Fields)
-		if p.Name != "" {
-			it.sku = p.Name
-			w.meet("renamed", l.s)
-		}
 		if p.GID != "" {
 			it.gid = p.GID
 		}
@@ -579,6 +594,11 @@ func (l *link) serve(pushes []engine.Push, i, death int, answers *[]engine.Resul
 			w.meet("death", l.s)
 			l.s.died = append(l.s.died, change{at: w.now, object: p.Ref.Object(), delta: p.Units})
 			return
+		}
+		if p.Name != "" {
+			// The SKU is written behind the date, unlike what is in meta data.
+			it.sku = p.Name
+			w.meet("renamed", l.s)
 		}
 		lock := l.s.slowWrites
 		if w.roll(w.faults.lock) {

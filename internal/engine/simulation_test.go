@@ -629,6 +629,7 @@ func (w *world) check(a *agent) verdict {
 			if based.IsZero() {
 				continue
 			}
+			excused += s.undone(object)
 			for _, c := range s.own {
 				// A plugin master has no list: it is asked about an item once somebody sold it, and its number holds then.
 				counts := c.at.After(based) || w.story.plugged && s == w.shops[0]

@@ -203,7 +203,7 @@ func (l *lane) sweep(ctx context.Context, st Store, trashed bool) error {
 		if began.IsZero() {
 			began = page.Window.From
 		}
-		if err := l.orders(ctx, st, page, horizon); err != nil {
+		if err := l.orders(ctx, st, page, since, horizon); err != nil {
 			return err
 		}
 		if cursor = page.Next; cursor == "" {
@@ -228,12 +228,13 @@ const (
 	valueHorizon = "horizon"
 )
 
-// orders takes in a page of orders in one ledger transaction.
-func (l *lane) orders(ctx context.Context, st Store, page OrderPage, horizon time.Time) error {
+// orders takes in a page of orders; all that was modified before since is known.
+func (l *lane) orders(ctx context.Context, st Store, page OrderPage, since, horizon time.Time) error {
 	if len(page.Orders) == 0 {
 		return nil
 	}
 	return l.take(ctx, st, func(t *turn) error {
+		t.swept = since
 		for _, o := range page.Orders {
 			if err := t.order(o, horizon); err != nil {
 				return err
@@ -291,12 +292,12 @@ func (t *turn) line(o Order, ol OrderLine, known map[int64]stock.Line, horizon t
 		delta = 0
 	case ok:
 		delta = ol.Units - was.Units
-		l.Changes = stock.Changed(was.Changes, stock.Change{At: o.Modified, Units: delta})
+		l.Changes = stock.Changed(was.Changes, moved(delta, later(was.Modified, t.swept), o.Modified))
 	case o.Created.Before(horizon):
 		// Older than the first sweep looked: what it held before is not known, so it moves nothing.
 		delta = 0
 	default:
-		l.Changes = []stock.Change{{At: o.Modified, Units: delta}}
+		l.Changes = []stock.Change{moved(delta, o.Created, o.Modified)}
 	}
 	if err := t.tx.PutLine(t.st.ID, l); err != nil || delta == 0 {
 		return err
@@ -317,6 +318,14 @@ func (t *turn) line(o Order, ol OrderLine, known map[int64]stock.Line, horizon t
 		entries = append(entries, stock.Unmodified(p, delta, o.ID))
 	}
 	return t.save(pool, p, entries)
+}
+
+func moved(units int64, since, at time.Time) stock.Change {
+	c := stock.Change{At: at, Units: units}
+	if since.Before(at) {
+		c.Since = since
+	}
+	return c
 }
 
 // holder is the placement an order line takes its units from: the variation's own, or its parent's.

@@ -223,7 +223,7 @@ func drawStep(t *rapid.T) step {
 		return func(tx engine.Tx) string { return answer(tx.DeletePlacement(store, pool)) }
 	case 8:
 		l := stock.Line{Order: genItem.Draw(t, "order"), Line: genItem.Draw(t, "line"), Ref: stock.Ref{Product: genItem.Draw(t, "product"), Variation: 2},
-			Units: genUnits.Draw(t, "units"), Created: genTime.Draw(t, "created"), Changes: []stock.Change{{At: genTime.Draw(t, "changed"), Units: 1}}, Modified: genTime.Draw(t, "modified")}
+			Units: genUnits.Draw(t, "units"), Created: genTime.Draw(t, "created"), Changes: []stock.Change{{At: genTime.Draw(t, "changed"), Units: 1, Since: genTime.Draw(t, "since")}}, Modified: genTime.Draw(t, "modified")}
 		return func(tx engine.Tx) string { return answer(tx.PutLine(store, l)) }
 	case 9:
 		if rapid.IntRange(0, 2).Draw(t, "remember") == 0 {

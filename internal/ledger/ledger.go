@@ -185,7 +185,7 @@ func copyLine(l stock.Line) stock.Line {
 	l.Created, l.Modified = at(l.Created), at(l.Modified)
 	l.Changes = clone(l.Changes)
 	for i := range l.Changes {
-		l.Changes[i].At = at(l.Changes[i].At)
+		l.Changes[i].At, l.Changes[i].Since = at(l.Changes[i].At), at(l.Changes[i].Since)
 	}
 	return l
 }

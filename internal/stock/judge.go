@@ -48,6 +48,8 @@ type Change struct {
 	// At is the order's modification time when the movement was found, Units its size (a sale is positive).
 	At    time.Time `json:"at"`
 	Units int64     `json:"units"`
+	// Since is when the line was last known to be otherwise, if that was before At: it may have moved more than once since.
+	Since time.Time `json:"since,omitzero"`
 }
 
 // maxChanges bounds what is remembered of one line: refunds come one by one.
@@ -254,13 +256,20 @@ func decide(pool *Pool, p *Placement, samples []Sample, lines []Line, pol Policy
 	fits := p.hypotheses(last)
 	if len(fits) == 1 {
 		gap := last.Quantity - p.Contained - fits[0] - (p.Baseline - last.Taken)
+		before := p.Parted()
 		entries := p.settle(pool, fits[0], pol)
-		if gap != 0 {
+		e := &entries[0]
+		switch {
+		case gap != 0:
 			// It fits only with something that was not explained yet, and may be that this very push overwrote it.
-			e := &entries[0]
 			e.Conflict = true
 			e.Units = max(e.Units, -e.Units) + max(gap, -gap)
 			e.Evidence += fmt.Sprintf("; the accounts were apart by %+d before that, unexplained", gap)
+		case before < 0:
+			// Units that no order took are not missing any more: it may be they that moved the quantity, and not the push.
+			e.Conflict = true
+			e.Units = max(e.Units, -e.Units) + max(before, -before)
+			e.Evidence += fmt.Sprintf("; the accounts were apart by %+d before that, and are not any more", before)
 		}
 		return entries, true
 	}
@@ -441,11 +450,20 @@ func part(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, knownOrd
 			return append([]Entry{e}, p.moved(Read, p.recount(pool, pol), "")...), true
 		}
 	}
-	racing := racing(p.Pushes, lines)
+	racing, blurred := racing(p.Pushes, lines)
 	if orders, ok := subsetOf(racing, d); ok {
 		p.Contained += d
 		e := p.entry(Lost, doubt(d, racing), fmt.Sprintf("a push overwrote %s; the next push sets the shelf right", orders))
 		e.Conflict = true
+		e.Delta = p.recount(pool, pol)
+		return []Entry{e}, true
+	}
+	if i, over, ok := p.raced(d); ok {
+		t := p.Attempts[i]
+		p.Attempts = slices.Delete(p.Attempts, i, i+1)
+		p.Contained += d
+		e := p.entry(Lost, d, fmt.Sprintf("a push of %+d, unanswered until now, wrote over one of %+d; the next push sets the shelf right", t.Units, over))
+		e.Attempt, e.Conflict = t.ID, true
 		e.Delta = p.recount(pool, pol)
 		return []Entry{e}, true
 	}
@@ -463,6 +481,9 @@ func part(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, knownOrd
 	case len(racing) > 0:
 		e.Units, e.Conflict = doubt(d, racing), true
 		e.Evidence += "; orders lay within a second of a push"
+	case len(blurred) > 0:
+		e.Units, e.Conflict = doubt(d, blurred), true
+		e.Evidence += fmt.Sprintf("; order %d may have moved more than once, and at the time of a push", blurred[0].order)
 	case !p.UnansweredAt.IsZero() && now.Sub(p.UnansweredAt) < pushMemory:
 		e.Conflict = true
 		e.Evidence += "; a push went unanswered shortly before"
@@ -489,6 +510,19 @@ func part(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, knownOrd
 	}
 	e.Delta = p.recount(pool, pol)
 	return append([]Entry{e}, entries...), true
+}
+
+// raced finds an unanswered attempt that landed late and wrote over a push that was answered about when the accounts
+// parted: together they moved the quantity by d.
+func (p *Placement) raced(d int64) (attempt int, over int64, ok bool) {
+	for i, t := range p.Attempts {
+		for _, m := range p.Pushes {
+			if (t.State == Void || t.State == Overwritten) && t.Units-m.Units == d && m.To.Sub(p.PartedSince).Abs() < recoveryGuard {
+				return i, m.Units, true
+			}
+		}
+	}
+	return 0, 0, false
 }
 
 // feed remembers an edit and tells whether it looks like a feed writing absolute numbers: the same number in
@@ -546,24 +580,28 @@ type suspect struct {
 	at           time.Time
 }
 
-// racing are the movements of order lines that lie within a second of an answered push, newest first.
-func racing(pushes []PushMark, lines []Line) []suspect {
-	var out []suspect
-	hit := func(t time.Time) bool {
+// racing are the movements of order lines that lie within a second of an answered push, newest first. blurred are those
+// that may be several, one of them at the time of a push: what was lost of them is in no sum.
+func racing(pushes []PushMark, lines []Line) (out, blurred []suspect) {
+	during := func(from, to time.Time) bool {
 		return slices.ContainsFunc(pushes, func(m PushMark) bool {
-			return !t.Before(m.From.Add(-near)) && !t.After(m.To.Add(near))
+			return !to.Before(m.From.Add(-near)) && !from.After(m.To.Add(near))
 		})
 	}
+	hit := func(t time.Time) bool { return during(t, t) }
 	for _, l := range lines {
 		for i, c := range l.Changes {
 			// Units first seen may have been taken at creation, or when the order was paid.
-			if hit(c.At) || (i == 0 && hit(l.Created)) {
-				out = append(out, suspect{l.Order, c.Units, c.At})
+			switch s := (suspect{l.Order, c.Units, c.At}); {
+			case hit(c.At) || (i == 0 && hit(l.Created)):
+				out = append(out, s)
+			case !c.Since.IsZero() && during(c.Since, c.At):
+				blurred = append(blurred, s)
 			}
 		}
 	}
 	slices.SortFunc(out, func(a, b suspect) int { return cmp.Or(b.at.Compare(a.at), cmp.Compare(a.order, b.order)) })
-	return out
+	return out, blurred
 }
 
 // doubt is what a judgement of d may be wrong by where orders raced a push: as much as all of them moved.

@@ -656,6 +656,82 @@ func TestAccountsThatAgreeByChanceForgetNothing(t *testing.T) {
 	}
 }
 
+// Nor do two readings within moments of each other, both between that sale and the sweep.
+func TestAccountsThatAgreeTwiceByChanceForgetNothing(t *testing.T) {
+	t.Parallel()
+	for apart, kind := range map[time.Duration]stock.Kind{stock.Settle - 1: stock.Lost, stock.Settle: stock.Edited} {
+		s := master(t, 20)
+		s.lift(5)
+		s.push()
+		s.order(7, 2) // the push overwrote it
+		s.read()
+		s.pass(3 * time.Minute)
+		s.quantity -= 2
+		s.read()
+		s.pass(apart)
+		s.read()
+		s.order(8, 2)
+		s.one(s.prove(), kind, kind == stock.Lost)
+	}
+}
+
+// Two refunds of one order are one movement to a sweep after both. Where a push overwrote the first of them, no sum of
+// movements tells, but a row does.
+func TestALineThatMovedMoreThanOnceIsADoubt(t *testing.T) {
+	t.Parallel()
+	for before, conflict := range map[time.Duration]bool{-time.Minute: true, time.Minute: false} {
+		s := master(t, 20)
+		s.sell(7, 3)
+		s.lift(5)
+		s.pass(5 * time.Minute)
+		s.push()
+		since := s.now.Add(before)
+		s.pass(2 * time.Minute)
+		s.quantity++ // of two, one was overwritten
+		s.order(7, 1)
+		s.lines[0].Changes[1].Since = since
+		e := s.one(s.prove(), stock.Edited, conflict)
+		if conflict != strings.Contains(e.Evidence, "order 7 may have moved more than once") {
+			t.Errorf("known otherwise %v after the push: %+v", before, e)
+		}
+	}
+}
+
+// A push that was given up lands in the very moment of another one, and writes over it.
+func TestAPushThatLandsOverAnotherOne(t *testing.T) {
+	t.Parallel()
+	s := master(t, 20)
+	s.lift(-3)
+	late := s.unanswered()
+	s.one(s.once(), stock.Voided, true)
+	s.lift(-5)
+	s.pass(5 * time.Minute)
+	base := s.quantity
+	s.push()
+	s.quantity = base + late.Units
+	if e := s.one(s.prove(), stock.Lost, true); e.Attempt != late.ID || len(s.p.Attempts) != 0 {
+		t.Fatalf("entry %+v, attempts %v", e, s.p.Attempts)
+	}
+	s.wants(12, 17)
+	s.settle()
+	s.wants(12, 12)
+}
+
+// A push that died, when the accounts were apart by as many units, may be what an edit before it did.
+func TestAnArrivalThatExplainsWhatWasApartBeforeIsARow(t *testing.T) {
+	t.Parallel()
+	s := master(t, 20)
+	s.quantity -= 3 // by hand
+	s.read()
+	s.lift(-3)
+	a := s.unanswered()
+	s.order(7, 2)
+	s.quantity -= 2
+	if e := s.one(s.once(), stock.Arrived, true); e.Attempt != a.ID || e.Units < 3 {
+		t.Fatalf("entry %+v", e)
+	}
+}
+
 func TestTheLastMovementsOfALineAreKept(t *testing.T) {
 	t.Parallel()
 	var all []stock.Change

@@ -19,16 +19,17 @@ const (
 
 // Merge takes in a reading of the item that is not the answer to one of our pushes.
 func Merge(pool *Pool, p *Placement, r Reading, ledger string, pol Policy, now time.Time) []Entry {
+	read := p.ReadAt
 	p.Shown, p.ReadAt = r.Quantity, now
 	if !p.Enrolled {
 		return nil
 	}
-	return p.merge(pool, r, ledger, pol, now)
+	return p.merge(pool, r, ledger, pol, read, now)
 }
 
 // merge looks at the markers first: a reading that shows an unanswered one may be torn (new marker, old
-// quantity), and one that lacks a marker we know was there comes from a restored shop.
-func (p *Placement) merge(pool *Pool, r Reading, ledger string, pol Policy, now time.Time) []Entry {
+// quantity), and one that lacks a marker we know was there comes from a restored shop. read is when it was read before.
+func (p *Placement) merge(pool *Pool, r Reading, ledger string, pol Policy, read, now time.Time) []Entry {
 	fresh, older := p.inspect(r, ledger)
 	if fresh {
 		p.Undecided, p.UnansweredAt = true, now
@@ -43,8 +44,9 @@ func (p *Placement) merge(pool *Pool, r Reading, ledger string, pol Policy, now 
 	}
 	switch {
 	case p.Parted() == 0 && !p.PartedSince.IsZero():
-		// Once may be chance: a sale just read, whose order was not swept yet, beside a loss of the same size.
 		p.PartedSince = time.Time{}
+	case p.Parted() == 0 && now.Sub(read) < Settle:
+		// It may be chance: a sale just read, whose order was not swept yet, beside a loss of the same size.
 	case p.Parted() == 0:
 		// The accounts agree, so nothing older can have been lost.
 		p.Pushes = slices.DeleteFunc(p.Pushes, func(m PushMark) bool { return r.Window.From.Sub(m.To) > agreedMemory })
@@ -178,6 +180,7 @@ func Unsent(p *Placement, id int64) {
 // Answered takes in the store's answer to the attempt: the one reading in which marker and quantity are
 // known to belong together. modified is the item's date_modified_gmt in it.
 func Answered(pool *Pool, p *Placement, id int64, r Reading, modified time.Time, ledger string, pol Policy, now time.Time) []Entry {
+	read := p.ReadAt
 	p.Shown, p.ReadAt = r.Quantity, now
 	i := slices.IndexFunc(p.Attempts, func(t Attempt) bool { return t.ID == id })
 	if i < 0 || !p.Enrolled {
@@ -191,7 +194,7 @@ func Answered(pool *Pool, p *Placement, id int64, r Reading, modified time.Time,
 		if p.attemptOf(r.Markers[t.Slot], ledger) == id {
 			p.Known[t.Slot] = id
 		}
-		return p.merge(pool, r, ledger, pol, now)
+		return p.merge(pool, r, ledger, pol, read, now)
 	}
 	if p.attemptOf(r.Markers[t.Slot], ledger) != id {
 		// The answer does not carry our marker: something in the shop dropped it, so it proves nothing.
@@ -216,5 +219,5 @@ func Answered(pool *Pool, p *Placement, id int64, r Reading, modified time.Time,
 	p.Quantity += t.Units
 	e := p.entry(Pushed, t.Units, fmt.Sprintf("the shop answered %d", r.Quantity))
 	e.Attempt = id
-	return append([]Entry{e}, p.merge(pool, r, ledger, pol, now)...)
+	return append([]Entry{e}, p.merge(pool, r, ledger, pol, read, now)...)
 }
