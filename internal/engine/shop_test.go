@@ -75,8 +75,6 @@ type item struct {
 	// the agent did not hear yet, heard what an agent was last told.
 	fields, unread, heard stock.Values
 	deleted               bool
-	// unwatched: a push seemed to have arrived, by an edit of just its units, and landed later.
-	unwatched bool
 }
 
 func (it *item) skus() []string {
@@ -618,10 +616,6 @@ func (l *link) serve(pushes []engine.Push, i, death int, answers *[]engine.Resul
 					// No order tells of an edit, so nobody can know of one that WooCommerce itself overwrote.
 					w.meet("edit overwritten", l.s)
 					w.unknowable[c.object] += max(c.delta, -c.delta)
-					if c.delta == p.Units {
-						w.meet("edit like a held-up push", l.s)
-						it.unwatched = true
-					}
 				}
 			}
 			if modified.After(it.modified) {

@@ -46,7 +46,7 @@ var variants = []struct {
 	{"absolute instead of relative push", "calm", 5, []edit{
 		{"internal/engine/shop_test.go", "	quantity, seen, read := it.quantity+p.Units, it.markers, w.now\n", "	quantity, seen, read := it.listed+p.Units, it.markers, w.now\n"},
 		{"internal/engine/shop_test.go", "			i := len(page.Items)\n", "			i := len(page.Items)\n			it.listed = it.quantity\n"},
-		{"internal/engine/shop_test.go", "	deleted               bool\n", "	deleted               bool\n	listed                int64\n"},
+		{"internal/engine/shop_test.go", "	deleted               bool\n}", "	deleted               bool\n	listed                int64\n}"},
 	}},
 	{"sales held back by nobody", "late imports", 5, []edit{{"internal/engine/source_match.go", "	units := l.Units\n", "	units := int64(0)\n"}}},
 	{"sales held back after their import", "late imports", 5, []edit{{"internal/engine/source_turn.go", "		if has {\n			o.Units = 0\n", "		if has && false {\n			o.Units = 0\n"}}},
