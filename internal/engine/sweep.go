@@ -320,6 +320,7 @@ func (t *turn) line(o Order, ol OrderLine, known map[int64]stock.Line, horizon t
 	return t.save(pool, p, entries)
 }
 
+// moved is a movement found at a time, of a line known to be otherwise since another.
 func moved(units int64, since, at time.Time) stock.Change {
 	c := stock.Change{At: at, Units: units}
 	if since.Before(at) {

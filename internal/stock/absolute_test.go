@@ -198,6 +198,7 @@ func TestLandingToldWhileUnread(t *testing.T) {
 func TestLandingBehindANewerWrite(t *testing.T) {
 	t.Parallel()
 	pool, p, pol := written(25)
+	p.Absolute.Proven = false
 	clock := PeerClock{At: absoluteStart}
 	look := func(q int64, at time.Time) []Entry {
 		return MergeAbsolute(&pool, &p, Look{Quantity: q, From: at, To: at, Clock: clock}, pol, at)

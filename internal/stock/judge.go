@@ -256,20 +256,18 @@ func decide(pool *Pool, p *Placement, samples []Sample, lines []Line, pol Policy
 	fits := p.hypotheses(last)
 	if len(fits) == 1 {
 		gap := last.Quantity - p.Contained - fits[0] - (p.Baseline - last.Taken)
-		before := p.Parted()
-		entries := p.settle(pool, fits[0], pol)
-		e := &entries[0]
-		switch {
-		case gap != 0:
-			// It fits only with something that was not explained yet, and may be that this very push overwrote it.
-			e.Conflict = true
-			e.Units = max(e.Units, -e.Units) + max(gap, -gap)
-			e.Evidence += fmt.Sprintf("; the accounts were apart by %+d before that, unexplained", gap)
-		case before < 0:
+		// It fits only with something that was not explained yet, and may be that this very push overwrote it.
+		apart, how := gap, "unexplained"
+		if gap == 0 {
 			// Units that no order took are not missing any more: it may be they that moved the quantity, and not the push.
+			apart, how = min(p.Parted(), 0), "and are not any more"
+		}
+		entries := p.settle(pool, fits[0], pol)
+		if apart != 0 {
+			e := &entries[0]
 			e.Conflict = true
-			e.Units = max(e.Units, -e.Units) + max(before, -before)
-			e.Evidence += fmt.Sprintf("; the accounts were apart by %+d before that, and are not any more", before)
+			e.Units = abs(e.Units) + abs(apart)
+			e.Evidence += fmt.Sprintf("; the accounts were apart by %+d before that, %s", apart, how)
 		}
 		return entries, true
 	}
@@ -458,7 +456,7 @@ func part(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, knownOrd
 		e.Delta = p.recount(pool, pol)
 		return []Entry{e}, true
 	}
-	if i, over, ok := p.raced(d); ok {
+	if i, over, ok := p.landedOver(d); ok {
 		t := p.Attempts[i]
 		p.Attempts = slices.Delete(p.Attempts, i, i+1)
 		p.Contained += d
@@ -512,9 +510,9 @@ func part(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, knownOrd
 	return append([]Entry{e}, entries...), true
 }
 
-// raced finds an unanswered attempt that landed late and wrote over a push that was answered about when the accounts
+// landedOver finds an unanswered attempt that landed late and wrote over a push that was answered about when the accounts
 // parted: together they moved the quantity by d.
-func (p *Placement) raced(d int64) (attempt int, over int64, ok bool) {
+func (p *Placement) landedOver(d int64) (attempt int, over int64, ok bool) {
 	for i, t := range p.Attempts {
 		for _, m := range p.Pushes {
 			if (t.State == Void || t.State == Overwritten) && t.Units-m.Units == d && m.To.Sub(p.PartedSince).Abs() < recoveryGuard {
