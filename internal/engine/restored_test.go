@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,7 +60,7 @@ func TestRestoredLedgerCountsOnceOrSaysSo(t *testing.T) {
 	if *perFlag > 0 {
 		seeds = *perFlag
 	}
-	st := stories[slices.IndexFunc(stories, func(s story) bool { return s.name == "lost ledger" })]
+	st := storyNamed("lost ledger")
 	for seed := uint64(1); seed <= seeds; seed++ {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()

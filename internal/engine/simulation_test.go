@@ -886,17 +886,25 @@ func eachSeed(t *testing.T, first, last uint64, atOnce int, play func(seed uint6
 // TestWorldsThatWereWrong plays worlds again that found a rule wrong, where no smaller test does.
 func TestWorldsThatWereWrong(t *testing.T) {
 	t.Parallel()
-	st := stories[slices.IndexFunc(stories, func(s story) bool { return s.name == "renames" })]
-	for seed, why := range map[uint64]string{
-		1004: "names given on in a ring, read at different moments, are no dispute",
-		1471: "nor here",
-		4278: "nor here",
-		1886: "one of two refunds between two sweeps was overwritten, and has a row",
+	for _, w := range []struct {
+		story string
+		seed  uint64
+		why   string
+	}{
+		{"renames", 1004, "names given on in a ring, read at different moments, are no dispute"},
+		{"renames", 1471, "nor here"},
+		{"renames", 4278, "nor here"},
+		{"renames", 1886, "one of two refunds between two sweeps was overwritten, and has a row"},
+		{"plugins and network", 2564, "a push that an edit made seem to have arrived lands after all, and is read"},
 	} {
-		if v, _ := simulate(t, seed, st, inMemory); len(v.silent) > 0 {
-			t.Errorf("seed %d, %s: %s", seed, why, strings.Join(v.silent, "\n"))
+		if v, _ := simulate(t, w.seed, storyNamed(w.story), inMemory); len(v.silent) > 0 {
+			t.Errorf("%s, seed %d, %s: %s", w.story, w.seed, w.why, strings.Join(v.silent, "\n"))
 		}
 	}
+}
+
+func storyNamed(name string) story {
+	return stories[slices.IndexFunc(stories, func(s story) bool { return s.name == name })]
 }
 
 // TestSimulationOnDisk runs two worlds on the ledger of the product; crashes and all.
@@ -905,8 +913,7 @@ func TestSimulationOnDisk(t *testing.T) {
 	for _, name := range []string{"crash", "everything"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			st := stories[slices.IndexFunc(stories, func(s story) bool { return s.name == name })]
-			v, _ := simulate(t, 3, st, onDisk(t))
+			v, _ := simulate(t, 3, storyNamed(name), onDisk(t))
 			if len(v.silent) > 0 {
 				t.Error(strings.Join(v.silent, "\n"))
 			}

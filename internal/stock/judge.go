@@ -276,7 +276,7 @@ func decide(pool *Pool, p *Placement, samples []Sample, lines []Line, pol Policy
 		return nil, false
 	}
 	if len(fits) == 0 {
-		if t, ok := p.landed(last.Quantity, Seen); ok {
+		if t, ok := p.landed(last.Quantity, Seen, Assumed); ok {
 			return p.overwrote(pool, t, last, lines, pol), true
 		}
 	}
@@ -315,15 +315,28 @@ func decide(pool *Pool, p *Placement, samples []Sample, lines []Line, pol Policy
 	return []Entry{e}, true
 }
 
-// landed finds an unanswered attempt whose request, held up inside the shop, wrote what it had read long
-// before plus its units: exactly this quantity.
-func (p *Placement) landed(quantity int64, in AttemptState) (Attempt, bool) {
-	for _, t := range p.Attempts {
-		if t.State == in && !t.Answered && t.Base+t.Units == quantity {
-			return t, true
+// landed finds an unanswered attempt, in one of these states, whose request, held up inside the shop, wrote what it
+// had read long before plus its units: exactly this quantity.
+func (p *Placement) landed(quantity int64, in ...AttemptState) (Attempt, bool) {
+	for _, state := range in {
+		for _, t := range p.Attempts {
+			if t.State == state && !t.Answered && t.Base+t.Units == quantity {
+				return t, true
+			}
 		}
 	}
 	return Attempt{}, false
+}
+
+// arrived counts an unanswered attempt as contained, and returns what is to be kept of it: one whose marker was seen
+// may be under way still.
+func (p *Placement) arrived(t Attempt) []Attempt {
+	p.Contained += t.Units
+	if t.Answered || t.State == Overwritten {
+		return nil
+	}
+	t.State = Assumed
+	return []Attempt{t}
 }
 
 // overwrote takes in such a landing: the orders are right and the shelf is wrong, the next push mends it.
@@ -388,7 +401,7 @@ func (p *Placement) settle(pool *Pool, total int64, pol Policy) []Entry {
 		case t.State != Seen:
 			rest = append(rest, t)
 		case in[t.ID]:
-			p.Contained += t.Units
+			rest = append(rest, p.arrived(t)...)
 			p.Quantity += t.Units
 			e := p.entry(Arrived, t.Units, "the push was not answered, but its units are in the shop")
 			e.Attempt = t.ID
@@ -435,13 +448,12 @@ func part(pool *Pool, p *Placement, s Sample, lines []Line, pol Policy, knownOrd
 	if d == 0 {
 		return nil, true
 	}
-	if t, ok := p.landed(s.Quantity, Void); ok {
+	if t, ok := p.landed(s.Quantity, Void, Assumed); ok {
 		return p.overwrote(pool, t, s, lines, pol), true
 	}
 	for i, t := range p.Attempts {
 		if (t.State == Void || t.State == Overwritten) && t.Units == d {
-			p.Attempts = slices.Delete(p.Attempts, i, i+1)
-			p.Contained += d
+			p.Attempts = slices.Replace(p.Attempts, i, i+1, p.arrived(t)...)
 			e := p.entry(Arrived, d, "the shop moved by exactly this unanswered push")
 			// An edit of just that size looks the same.
 			e.Attempt, e.Conflict = t.ID, true

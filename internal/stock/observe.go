@@ -21,6 +21,7 @@ const (
 func Merge(pool *Pool, p *Placement, r Reading, ledger string, pol Policy, now time.Time) []Entry {
 	read := p.ReadAt
 	p.Shown, p.ReadAt = r.Quantity, now
+	p.expire(now)
 	if !p.Enrolled {
 		return nil
 	}
@@ -70,7 +71,7 @@ func (p *Placement) moved(k Kind, delta int64, evidence string) []Entry {
 func (p *Placement) inspect(r Reading, ledger string) (fresh, older bool) {
 	for slot, m := range r.Markers {
 		id := p.attemptOf(m, ledger)
-		i := slices.IndexFunc(p.Attempts, func(t Attempt) bool { return t.ID == id && id != 0 })
+		i := slices.IndexFunc(p.Attempts, func(t Attempt) bool { return t.ID == id && id != 0 && t.State != Assumed })
 		switch {
 		case i >= 0 && p.Attempts[i].Units == 0:
 			// It wrote no quantity, so there is nothing to judge.
@@ -162,11 +163,17 @@ func (p *Placement) overwrite(slot int, by int64) {
 	}
 }
 
-// forget drops what is too old to matter, so that a shop that is down for weeks does not fill the ledger.
-func (p *Placement) forget(now time.Time) {
+// expire drops attempts that are too old to matter.
+func (p *Placement) expire(now time.Time) {
 	p.Attempts = slices.DeleteFunc(p.Attempts, func(t Attempt) bool {
-		return t.State != Seen && now.Sub(t.SentAt) > AttemptMemory
+		age := now.Sub(t.SentAt)
+		return t.State == Assumed && age > landsWithin || t.State != Seen && age > AttemptMemory
 	})
+}
+
+// forget makes room for another attempt, so that a shop that is down for weeks does not fill the ledger.
+func (p *Placement) forget(now time.Time) {
+	p.expire(now)
 	if n := len(p.Attempts) - MaxAttempts + 1; n > 0 {
 		p.Attempts = slices.Delete(p.Attempts, 0, n)
 	}

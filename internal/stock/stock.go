@@ -84,6 +84,9 @@ const (
 	Overwritten AttemptState = "overwritten"
 	// Void: judged not to have arrived; a later jump of exactly its size is it arriving after all.
 	Void AttemptState = "void"
+	// Assumed: judged to have arrived, by the numbers alone. Its request may still be held up in the shop, and write
+	// what it had read plus its units over everything since; for [landsWithin] the item is watched for that.
+	Assumed AttemptState = "assumed"
 )
 
 // Attempt is one relative push whose answer never came.
@@ -176,7 +179,7 @@ func (p *Placement) Restless() bool {
 // Writing tells whether a write is on its way to the shop, or may have arrived: the number it shows now is not known then.
 func (p *Placement) Writing() bool {
 	w := p.Absolute.last()
-	return p.Undecided || w != nil && w.State == Open || slices.ContainsFunc(p.Attempts, func(t Attempt) bool { return t.State != Void })
+	return p.Undecided || w != nil && w.State == Open || slices.ContainsFunc(p.Attempts, func(t Attempt) bool { return t.State != Void && t.State != Assumed })
 }
 
 // Pending tells whether an attempt may still land unseen, so that the item should be looked at now and then.
