@@ -120,26 +120,16 @@ func (l *lane) ping(ctx context.Context, st Store) error {
 // startAbsolute finds what a crash left open: it is looked at before anything is written.
 func (l *lane) startAbsolute(ctx context.Context, st Store) error {
 	now := l.e.clock.Now()
-	for after := int64(0); ; {
-		var page []stock.Placement
-		err := l.e.ledger.View(ctx, func(tx Tx) (err error) {
-			page, err = tx.StorePlacements(st.ID, after, 1000)
-			return err
-		})
+	for p, err := range l.placements(ctx, st, Tx.StorePlacements) {
 		if err != nil {
 			return err
 		}
-		for _, p := range page {
-			after = p.Pool
-			if _, open := p.Absolute.Watch(now); open {
-				l.peer.follow[p.Pool] = now
-			}
-		}
-		if len(page) < 1000 {
-			l.started = true
-			return nil
+		if _, open := p.Absolute.Watch(now); open {
+			l.peer.follow[p.Pool] = now
 		}
 	}
+	l.started = true
+	return nil
 }
 
 // takePools takes the pools that are to be read now: those that events named, and those that are being watched.

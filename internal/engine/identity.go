@@ -316,10 +316,16 @@ func (t *turn) disputed(moving []int64, holder int64) error {
 	return t.tx.Append(stock.Entry{Kind: stock.Renamed, Store: p.Store, Pool: p.Pool, SKU: sku, Quantity: p.Shown, Evidence: why, Conflict: true, At: t.now})
 }
 
+// toRename tells whether an item is to be given another name, and which.
+func toRename(st Store, pool stock.Pool, p stock.Placement, now time.Time) (item stock.Misnamed, due bool) {
+	if p.Naming.Todo == "" || st.excludes(p.SKU) || st.excludes(p.Naming.Todo) {
+		return item, false
+	}
+	return stock.Misnamed{Pool: p.Pool, Has: p.SKU, Wanted: p.Naming.Todo, Temporary: stock.TemporaryName(pool), Refused: now.Before(p.Naming.Again)}, true
+}
+
 // renameItems gives items the names that the master gave them, in an order in which none meets a name that is still
 // in use. It tells whether there was something to write.
-//
-//nolint:gocognit // one list, read and cut to what may be written now
 func (l *lane) renameItems(ctx context.Context, st Store) (bool, error) {
 	if st.Mode != Sync || !l.mayWrite() || !l.e.beginWriting(st.ID) {
 		return false, nil
@@ -336,28 +342,17 @@ func (l *lane) renameItems(ctx context.Context, st Store) (bool, error) {
 		bound := map[int64]stock.Placement{}
 		gids := map[int64]string{}
 		var items []stock.Misnamed
-		for after := int64(0); ; {
-			page, err := tx.Misnamed(st.ID, after, 1000)
+		for p, err := range placements(tx, st.ID, Tx.Misnamed) {
 			if err != nil {
 				return err
 			}
-			for _, p := range page {
-				if after = p.Pool; p.Naming.Todo == "" {
-					continue
-				}
-				pool, err := tx.Pool(p.Pool)
-				if err != nil {
-					return err
-				}
-				if st.excludes(p.SKU) || st.excludes(p.Naming.Todo) {
-					continue
-				}
-				bound[p.Pool], gids[p.Pool] = p, pool.GID
-				items = append(items, stock.Misnamed{Pool: p.Pool, Has: p.SKU, Wanted: p.Naming.Todo, Temporary: stock.TemporaryName(pool),
-					Refused: now.Before(p.Naming.Again)})
+			pool, err := tx.Pool(p.Pool)
+			if err != nil {
+				return err
 			}
-			if len(page) < 1000 {
-				break
+			if item, due := toRename(st, pool, p, now); due {
+				bound[p.Pool], gids[p.Pool] = p, pool.GID
+				items = append(items, item)
 			}
 		}
 		if len(items) == 0 {

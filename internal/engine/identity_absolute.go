@@ -44,22 +44,16 @@ func (a *asked) naming(tx Tx, st Store, pool stock.Pool, keys []stock.Key) (skip
 // misnamedAs finds the pool whose item goes by one of the keys in a store until it is renamed, or with tried may do so since
 // it was sent the name; 0 if there is none.
 func misnamedAs(tx Tx, st Store, keys []stock.Key, tried bool) (int64, error) {
-	for after := int64(0); ; {
-		page, err := tx.Misnamed(st.ID, after, 1000)
+	known := func(name string) bool { return slices.Contains(keys, stock.KeyOf(name)) }
+	for p, err := range placements(tx, st.ID, Tx.Misnamed) {
 		if err != nil {
 			return 0, err
 		}
-		for _, p := range page {
-			after = p.Pool
-			known := func(name string) bool { return slices.Contains(keys, stock.KeyOf(name)) }
-			if known(p.SKU) || tried && slices.ContainsFunc(p.Naming.Tried, known) {
-				return p.Pool, nil
-			}
-		}
-		if len(page) < 1000 {
-			return 0, nil
+		if known(p.SKU) || tried && slices.ContainsFunc(p.Naming.Tried, known) {
+			return p.Pool, nil
 		}
 	}
+	return 0, nil
 }
 
 // heardOf finds the pool that a store's event is about: by the id, where the store told one that is bound there, else by
@@ -297,26 +291,18 @@ func (l *lane) nameSteps(ctx context.Context, st Store) (steps []nameAsked, err 
 		var items []stock.Misnamed
 		gids, has := map[int64]string{}, map[int64]string{}
 		used := map[stock.Key]bool{}
-		for after := int64(0); ; {
-			page, err := tx.Misnamed(st.ID, after, 1000)
+		for p, err := range placements(tx, st.ID, Tx.Misnamed) {
 			if err != nil {
 				return err
 			}
-			for _, p := range page {
-				after = p.Pool
-				pool, err := tx.Pool(p.Pool)
-				if err != nil {
-					return err
-				}
-				used[stock.KeyOf(p.SKU)] = true
-				if p.Naming.Todo == "" || st.excludes(p.SKU) || st.excludes(p.Naming.Todo) {
-					continue
-				}
-				gids[p.Pool], has[p.Pool] = pool.GID, p.SKU
-				items = append(items, stock.Misnamed{Pool: p.Pool, Has: p.SKU, Wanted: p.Naming.Todo, Temporary: stock.TemporaryName(pool), Refused: now.Before(p.Naming.Again)})
+			pool, err := tx.Pool(p.Pool)
+			if err != nil {
+				return err
 			}
-			if len(page) < 1000 {
-				break
+			used[stock.KeyOf(p.SKU)] = true
+			if item, due := toRename(st, pool, p, now); due {
+				gids[p.Pool], has[p.Pool] = pool.GID, p.SKU
+				items = append(items, item)
 			}
 		}
 		if len(items) == 0 {
@@ -411,25 +397,19 @@ func (t *turn) lateHolder(key stock.Key, but int64, gid string) (int64, error) {
 	if id, err := t.tx.PoolOfGID(gid); err != nil || (id != 0 && id != but) {
 		return id, err
 	}
-	for after := int64(0); ; {
-		page, err := t.tx.Misnamed(t.st.ID, after, 1000)
+	for p, err := range placements(t.tx, t.st.ID, Tx.Misnamed) {
 		if err != nil {
 			return 0, err
 		}
-		for _, p := range page {
-			after = p.Pool
-			pool, err := t.tx.Pool(p.Pool)
-			if err != nil {
-				return 0, err
-			}
-			if p.Pool != but && pool.Knows(key) {
-				return p.Pool, nil
-			}
+		pool, err := t.tx.Pool(p.Pool)
+		if err != nil {
+			return 0, err
 		}
-		if len(page) < 1000 {
-			return 0, nil
+		if p.Pool != but && pool.Knows(key) {
+			return p.Pool, nil
 		}
 	}
+	return 0, nil
 }
 
 // renamedAtMaster takes in that a master which names no objects renamed an item, at a second of its clock: what comes late

@@ -294,32 +294,14 @@ func (l *lane) start(ctx context.Context, st Store) error {
 			return err
 		}
 	}
-	if err := l.eachPending(ctx, st, func(p stock.Placement) { l.recheck[p.Pool] = p.Ref }); err != nil {
-		return err
-	}
-	l.started = true
-	return nil
-}
-
-func (l *lane) eachPending(ctx context.Context, st Store, fn func(stock.Placement)) error {
-	after := int64(0)
-	for {
-		var page []stock.Placement
-		err := l.e.ledger.View(ctx, func(tx Tx) (err error) {
-			page, err = tx.Pending(st.ID, after, BatchSize)
-			return err
-		})
+	for p, err := range l.placements(ctx, st, Tx.Pending) {
 		if err != nil {
 			return err
 		}
-		for _, p := range page {
-			fn(p)
-			after = p.Pool
-		}
-		if len(page) < BatchSize {
-			return nil
-		}
+		l.recheck[p.Pool] = p.Ref
 	}
+	l.started = true
+	return nil
 }
 
 func (l *lane) readRecheck(ctx context.Context, st Store) error {
@@ -343,7 +325,10 @@ func (l *lane) readRecheck(ctx context.Context, st Store) error {
 func (l *lane) readPending(ctx context.Context, st Store) error {
 	now := l.e.clock.Now()
 	l.nextPend = now.Add(pendingEvery)
-	err := l.eachPending(ctx, st, func(p stock.Placement) {
+	for p, err := range l.placements(ctx, st, Tx.Pending) {
+		if err != nil {
+			return err
+		}
 		age := time.Duration(1<<62 - 1)
 		for _, t := range p.Attempts {
 			age = min(age, now.Sub(t.SentAt))
@@ -351,8 +336,8 @@ func (l *lane) readPending(ctx context.Context, st Store) error {
 		if now.Sub(p.ReadAt) >= min(max(age/4, pendingEvery), rescanEvery) {
 			l.recheck[p.Pool] = p.Ref
 		}
-	})
-	return err
+	}
+	return nil
 }
 
 // takeHints turns product ids that webhooks named into items to read. An id that is not bound may be a new
@@ -464,24 +449,12 @@ func (l *lane) scan(ctx context.Context, st Store) error {
 // scanned follows a complete scan: what was bound but not seen is read by id, and a claim by another ledger
 // that no item shows any more is lifted.
 func (l *lane) scanned(ctx context.Context, st Store) error {
-	after := int64(0)
-	for {
-		var page []stock.Placement
-		err := l.e.ledger.View(ctx, func(tx Tx) (err error) {
-			page, err = tx.StorePlacements(st.ID, after, 1000)
-			return err
-		})
+	for p, err := range l.placements(ctx, st, Tx.StorePlacements) {
 		if err != nil {
 			return err
 		}
-		for _, p := range page {
-			after = p.Pool
-			if !l.catalogue.seen.has(p.Pool) {
-				l.recheck[p.Pool] = p.Ref
-			}
-		}
-		if len(page) < 1000 {
-			break
+		if !l.catalogue.seen.has(p.Pool) {
+			l.recheck[p.Pool] = p.Ref
 		}
 	}
 	foreign, listed := l.catalogue.foreign, l.listed

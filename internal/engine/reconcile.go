@@ -455,21 +455,15 @@ func (e *Engine) moving(tx Tx, store string, until time.Time) (bool, error) {
 	if unlike, err := tx.Unlike(store, 1); err != nil || len(unlike) > 0 {
 		return err == nil, err
 	}
-	for after := int64(0); ; {
-		page, err := tx.Restless(store, after, BatchSize)
+	for p, err := range placements(tx, store, Tx.Restless) {
 		if err != nil {
 			return false, err
 		}
-		for _, p := range page {
-			after = p.Pool
-			if !p.PartedSince.After(until) {
-				return true, nil
-			}
-		}
-		if len(page) < BatchSize {
-			return false, nil
+		if !p.PartedSince.After(until) {
+			return true, nil
 		}
 	}
+	return false, nil
 }
 
 func (e *Engine) stateOf(store string) (Store, StoreState, bool) {

@@ -23,32 +23,22 @@ const recovery = 24 * time.Hour
 
 // wantSamples names what should be read now to judge it, and when to look again if nothing should.
 func (l *lane) wantSamples(ctx context.Context, st Store, now time.Time) (refs []stock.Ref, next time.Time, err error) {
-	after := int64(0)
-	for len(refs) < BatchSize {
-		var page []stock.Placement
-		err := l.e.ledger.View(ctx, func(tx Tx) (err error) {
-			page, err = tx.Restless(st.ID, after, BatchSize)
-			return err
-		})
+	for p, err := range l.placements(ctx, st, Tx.Restless) {
 		if err != nil {
 			return nil, time.Time{}, err
 		}
-		for _, p := range page {
-			after = p.Pool
-			if !p.Enrolled && st.Mode != Sync {
-				continue
-			}
-			due := l.sampleDue(p)
-			switch {
-			case due.IsZero():
-			case !now.Before(due) && len(refs) < BatchSize:
-				refs = append(refs, p.Ref)
-			default:
-				next = earlier(next, due)
-			}
+		if !p.Enrolled && st.Mode != Sync {
+			continue
 		}
-		if len(page) < BatchSize {
-			break
+		due := l.sampleDue(p)
+		switch {
+		case due.IsZero():
+		case now.Before(due):
+			next = earlier(next, due)
+		default:
+			if refs = append(refs, p.Ref); len(refs) == BatchSize {
+				return refs, next, nil
+			}
 		}
 	}
 	return refs, next, nil
