@@ -71,10 +71,10 @@ func TestKatanaDeliveries(t *testing.T) {
 	}
 	sim.DeliverWebhooks(t.Context())
 	id, orderID := strconv.FormatInt(item, 10), strconv.FormatInt(order, 10)
-	if want := []string{"erp{Item:" + id + " Order:}", "erp{Item: Order:" + orderID + "}"}; !slices.Equal(in.hints, want) || in.counts["erp accepted"] != 2 {
-		t.Errorf("hints %q, want %q; counted %v", in.hints, want, in.counts)
+	if want := []string{"erp{Item:" + id + " Order:}", "erp{Item: Order:" + orderID + "}"}; !slices.Equal(in.hints, want) || in.counts["erp accepted"] != 2 || len(in.alive) != 2 {
+		t.Errorf("hints %q, want %q; counted %v; alive %q", in.hints, want, in.counts, in.alive)
 	}
-	in.hints = nil
+	in.hints, in.alive = nil, nil
 	body := `{"resource_type":"sales_order","action":"sales_order.updated","object":{"id":7}}`
 	for name, got := range map[string]int{
 		"another token":   post("/webhooks/katana/erp", simkatana.Signature("wrong", []byte(body)), body),
@@ -91,8 +91,8 @@ func TestKatanaDeliveries(t *testing.T) {
 	if got := post("/webhooks/katana/fr", "", body); got != http.StatusNotFound {
 		t.Errorf("for a shop: %d", got)
 	}
-	if len(in.hints) > 0 {
-		t.Errorf("forged hints %q", in.hints)
+	if len(in.hints) > 0 || len(in.alive) > 0 {
+		t.Errorf("forged hints %q, alive %q", in.hints, in.alive)
 	}
 
 	sim.DropWebhooks()

@@ -175,10 +175,12 @@ func New(ctx context.Context, o Options, l Ledger, clock engine.Clock) (*Agent, 
 	if err != nil {
 		return nil, err
 	}
-	a.plugins = &plugins{ledger: l, nonces: remembered, now: clock.Now, log: o.Log.WithName("kitgenix"), receive: a.engine.Receive,
+	a.plugins = &plugins{ledger: l, nonces: remembered, now: clock.Now, log: o.Log.WithName("kitgenix"), receive: a.engine.Receive, alive: a.engine.Alive,
 		heard: a.heard, again: a.askAgain, count: a.metrics.pluginAsked, validated: a.metrics.validated}
 	a.plugins.serve()
-	a.receiver = newReceiver(id, clock.Now, a.engine.Hint, func(_ string, e engine.SourceEvent) { a.engine.SourceHint(e) }, a.metrics.delivered, o.Log.WithName("webhooks"))
+	a.receiver = newReceiver(id, clock.Now, hearing{
+		hint: a.engine.Hint, sourceHint: func(_ string, e engine.SourceEvent) { a.engine.SourceHint(e) }, alive: a.engine.Alive, count: a.metrics.delivered,
+	}, o.Log.WithName("webhooks"))
 	return a, nil
 }
 

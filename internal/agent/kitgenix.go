@@ -51,6 +51,8 @@ type plugins struct {
 	log    logr.Logger
 	// receive takes an event in, durably.
 	receive func(ctx context.Context, store string, e engine.PeerEvent, seenUntil time.Time) (seen bool, err error)
+	// alive is told which store an event came from.
+	alive func(store string)
 	// heard is when a store last answered.
 	heard func(store string) time.Time
 	// again is told that a plugin which refused our signature signs rightly itself, so that it is asked again at once.
@@ -172,6 +174,7 @@ func (ps *plugins) Event(ctx context.Context, peer kitgenix.Peer, id string, see
 	seen, err := ps.receive(ctx, p.store, e.Inbound(), seenUntil)
 	if err == nil {
 		state.received(ps.now())
+		ps.alive(p.store)
 	}
 	return seen, err
 }

@@ -219,7 +219,7 @@ func TestRecordedRequestsAreAnswered(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			l, events := ledger.NewMemory(), 0
+			l, events, alive := ledger.NewMemory(), 0, 0
 			set(t, l, "SKU-0150", 99)
 			set(t, l, "SKU-0153", 100)
 			remembered, err := newNonces(t.Context(), l, SystemClock{}, logr.Discard())
@@ -228,7 +228,7 @@ func TestRecordedRequestsAreAnswered(t *testing.T) {
 			}
 			now := func() time.Time { return time.Unix(seconds, 0) }
 			ps := &plugins{ledger: l, nonces: remembered, now: now, log: logr.Discard(), heard: func(string) time.Time { return now() }, again: func(string) {},
-				count: func(string, string, string) {}, validated: func(string, answered) {},
+				alive: func(string) { alive++ }, count: func(string, string, string) {}, validated: func(string, answered) {},
 				receive: func(_ context.Context, store string, e engine.PeerEvent, _ time.Time) (bool, error) {
 					if store != "peer" || e.ID == "" || len(e.Items) == 0 {
 						return false, errors.New("not what was sent")
@@ -274,8 +274,8 @@ func TestRecordedRequestsAreAnswered(t *testing.T) {
 					}
 				}
 			}
-			if (events > 0) != strings.HasSuffix(f.Request.Path, "/event") {
-				t.Errorf("%d events were taken in", events)
+			if (events > 0) != strings.HasSuffix(f.Request.Path, "/event") || alive != events {
+				t.Errorf("%d events were taken in, %d told that the shop is at work", events, alive)
 			}
 		})
 	}

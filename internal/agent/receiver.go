@@ -53,16 +53,24 @@ func SourceDeliveryURL(publicURL, storeID string) string {
 type receiver struct {
 	ledgerID string
 	now      func() time.Time
-	hint     func(store string, products ...int64)
-	// sourceHint passes on what a source's event is about.
-	sourceHint func(store string, e engine.SourceEvent)
-	count      func(store, result string)
-	log        logr.Logger
-	reading    crowd
+	hearing
+	log     logr.Logger
+	reading crowd
 
 	mu sync.RWMutex
 	// inboxes by the path they are delivered to.
 	inboxes map[string]*inbox
+}
+
+// hearing is who is told of deliveries.
+type hearing struct {
+	// hint is told which products of a store a delivery is about, sourceHint what that of a source is.
+	hint       func(store string, products ...int64)
+	sourceHint func(store string, e engine.SourceEvent)
+	// alive is told who sent a signed delivery, whatever it is about.
+	alive func(store string)
+	// count is told how each delivery ended.
+	count func(store, result string)
 }
 
 // inbox is the place of one store.
@@ -85,10 +93,8 @@ const (
 	resultEarly     = "early"
 )
 
-func newReceiver(ledgerID string, now func() time.Time, hint func(string, ...int64), sourceHint func(string, engine.SourceEvent),
-	count func(store, result string), log logr.Logger) *receiver {
-	return &receiver{ledgerID: ledgerID, now: now, hint: hint, sourceHint: sourceHint, count: count, log: log,
-		reading: crowd{max: maxReading}, inboxes: map[string]*inbox{}}
+func newReceiver(ledgerID string, now func() time.Time, h hearing, log logr.Logger) *receiver {
+	return &receiver{ledgerID: ledgerID, now: now, hearing: h, log: log, reading: crowd{max: maxReading}, inboxes: map[string]*inbox{}}
 }
 
 // configure sets the stores that may deliver, and which of them are deaf: they are Off, nothing in. Those that are
@@ -192,6 +198,7 @@ func (rc *receiver) ofShop(id string, deaf bool, unsigned *rate.Limiter) func(ht
 			}
 			rc.hint(id, products...)
 		}
+		rc.alive(id)
 		return http.StatusOK, resultAccepted, ""
 	}
 }
@@ -212,6 +219,7 @@ func (rc *receiver) ofSource(id string, deaf bool, source *account) func(http.He
 		if !deaf {
 			rc.sourceHint(id, event)
 		}
+		rc.alive(id)
 		return http.StatusOK, resultAccepted, ""
 	}
 }

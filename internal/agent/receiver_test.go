@@ -60,6 +60,7 @@ type inboxes struct {
 	*receiver
 	mu     sync.Mutex
 	hints  []string
+	alive  []string
 	counts map[string]int
 	log    *logBook
 }
@@ -67,18 +68,27 @@ type inboxes struct {
 func newInboxes() *inboxes {
 	in := &inboxes{counts: map[string]int{}, log: &logBook{}}
 	now := time.Unix(1_800_000_000, 0)
-	in.receiver = newReceiver(testLedger, func() time.Time { return now }, func(store string, products ...int64) {
-		in.mu.Lock()
-		defer in.mu.Unlock()
-		in.hints = append(in.hints, fmt.Sprint(store, products))
-	}, func(store string, e engine.SourceEvent) {
-		in.mu.Lock()
-		defer in.mu.Unlock()
-		in.hints = append(in.hints, fmt.Sprintf("%s%+v", store, e))
-	}, func(store, result string) {
-		in.mu.Lock()
-		defer in.mu.Unlock()
-		in.counts[store+" "+result]++
+	in.receiver = newReceiver(testLedger, func() time.Time { return now }, hearing{
+		hint: func(store string, products ...int64) {
+			in.mu.Lock()
+			defer in.mu.Unlock()
+			in.hints = append(in.hints, fmt.Sprint(store, products))
+		},
+		sourceHint: func(store string, e engine.SourceEvent) {
+			in.mu.Lock()
+			defer in.mu.Unlock()
+			in.hints = append(in.hints, fmt.Sprintf("%s%+v", store, e))
+		},
+		alive: func(store string) {
+			in.mu.Lock()
+			defer in.mu.Unlock()
+			in.alive = append(in.alive, store)
+		},
+		count: func(store, result string) {
+			in.mu.Lock()
+			defer in.mu.Unlock()
+			in.counts[store+" "+result]++
+		},
 	}, in.log.logger())
 	in.configure(map[string]bool{"fr": false, "de": false, "off": true}, nil)
 	return in
@@ -166,6 +176,10 @@ func TestDeliveries(t *testing.T) {
 			}
 			if !slices.Equal(in.hints, tc.hints) {
 				t.Errorf("hints %q", in.hints)
+			}
+			// Only what is signed tells that the shop is at work.
+			if accepted := tc.count == tc.store+" accepted"; accepted != slices.Equal(in.alive, []string{tc.store}) || !accepted && len(in.alive) > 0 {
+				t.Errorf("alive %q", in.alive)
 			}
 			if tc.count != "" && in.counts[tc.count] != 1 || tc.count == "" && len(in.counts) > 0 {
 				t.Errorf("counted %v", in.counts)

@@ -21,7 +21,7 @@ func ago(d time.Duration) time.Time { return noon.Add(-d) }
 func good() view {
 	return view{
 		store: Store{ID: "fr", Mode: engine.Sync, Settings: &Settings{WooCommerce: WooCommerce{SecretName: "fr-rest", CAName: "key `ca.crt` of Secret `corp-ca`"}}},
-		state: engine.StoreState{StoreID: "fr", LastSeen: ago(time.Second), LastHint: ago(time.Minute), LastInbound: ago(time.Minute), Scanned: true,
+		state: engine.StoreState{StoreID: "fr", Connection: engine.Connection{LastSeen: ago(time.Second)}, LastHint: ago(time.Minute), LastInbound: ago(time.Minute), Scanned: true,
 			Stats: engine.Stats{Placements: 10, Enrolled: 10}},
 		hooks:     hooks{since: ago(time.Hour), ensuredAt: ago(time.Minute)},
 		publicURL: "https://sync.example.com", objective: time.Minute, now: noon,

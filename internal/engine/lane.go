@@ -2,14 +2,11 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"hash/fnv"
 	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
-
-	"github.com/go-logr/logr"
 
 	"stocksync.dev/stocksync/internal/agentapi"
 	"stocksync.dev/stocksync/internal/stock"
@@ -32,8 +29,6 @@ const (
 	rescanAfter  = 5 * time.Minute
 	rescanSoon   = 20 * time.Second
 	pendingEvery = 30 * time.Second
-	firstBackoff = time.Second
-	maxBackoff   = 5 * time.Minute
 	maxSamples   = 8
 	idle         = time.Hour
 )
@@ -41,12 +36,7 @@ const (
 // lane is the loop of one store: it alone speaks to the store, one request at a time, so no store can hold
 // up another and at most one write is in flight for any placement.
 type lane struct {
-	e      *Engine
-	id     string
-	log    logr.Logger
-	signal Signal
-	cancel context.CancelFunc
-	rand   *rand.Rand
+	contact
 
 	// Guarded by the engine's mutex.
 	store Store
@@ -72,9 +62,6 @@ type lane struct {
 	listed    bool // during a scan: something no pool was for
 	nextPoll  time.Time
 	nextPend  time.Time
-	retryAt   time.Time
-	failures  int
-	told      string // the reason the observer was told, while requests fail
 	sweptAt   time.Time
 	// walked: the last step was a run's, so the next is not.
 	walked bool
@@ -115,12 +102,13 @@ func (b bits) has(n int64) bool { return n/64 < int64(len(b)) && b[n/64]>>(n%64)
 func newLane(e *Engine, st Store) *lane {
 	h := fnv.New64a()
 	h.Write([]byte(st.ID))
-	return &lane{
-		e: e, id: st.ID, log: e.log.WithValues("store", st.ID), signal: e.clock.NewSignal(), store: st,
-		rand:  rand.New(rand.NewPCG(h.Sum64(), 1)),
-		hints: map[int64]bool{}, offered: map[stock.Key]string{}, peer: absoluteLane{follow: map[int64]time.Time{}}, samples: map[int64][]stock.Sample{}, recheck: map[int64]stock.Ref{},
-		verified: map[int64]bool{}, ask: map[int64]bool{}, state: StoreState{StoreID: st.ID},
+	l := &lane{
+		store: st, hints: map[int64]bool{}, offered: map[stock.Key]string{}, peer: absoluteLane{follow: map[int64]time.Time{}},
+		samples: map[int64][]stock.Sample{}, recheck: map[int64]stock.Ref{}, verified: map[int64]bool{}, ask: map[int64]bool{},
+		state: StoreState{StoreID: st.ID},
 	}
+	l.contact = newContact(e, st.ID, e.log.WithValues("store", st.ID), rand.New(rand.NewPCG(h.Sum64(), 1)), &l.state.Connection)
+	return l
 }
 
 func (l *lane) run(ctx context.Context) {
@@ -141,7 +129,7 @@ func (l *lane) config() Store {
 	defer l.e.mu.Unlock()
 	if l.fresh {
 		l.fresh = false
-		l.retryAt, l.failures = time.Time{}, 0
+		l.forgive()
 		l.catalogue = catalogueScan{}
 		clear(l.samples)
 	}
@@ -151,27 +139,19 @@ func (l *lane) config() Store {
 	}
 	if l.retry {
 		l.retry = false
-		l.retryAt, l.failures, l.nextPoll = time.Time{}, 0, time.Time{}
+		l.forgive()
+		l.nextPoll = time.Time{}
 	}
+	l.tryAgain()
 	return l.store
 }
 
-// failed backs off: longer each time, spread, and never less than the store asked for. It never gives up.
 func (l *lane) failed(ctx context.Context, err error) time.Time {
-	now := l.e.clock.Now()
-	if ctx.Err() != nil {
-		return now
+	until := l.contact.failed(ctx, err)
+	if ctx.Err() == nil {
+		l.giveUpFailing(ctx, l.e.clock.Now())
 	}
-	l.failures++
-	wait := min(maxBackoff, firstBackoff<<min(l.failures-1, 16))
-	wait = wait/2 + time.Duration(l.rand.Int64N(int64(wait)))
-	if f, ok := errors.AsType[*Fault](err); ok {
-		wait = max(wait, f.RetryAfter)
-	}
-	l.retryAt = now.Add(wait)
-	l.noteFailure(err, now)
-	l.giveUpFailing(ctx, now)
-	return l.retryAt
+	return until
 }
 
 // step does one piece of work and returns when to look for the next; the zero time means at once.

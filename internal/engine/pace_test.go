@@ -174,6 +174,64 @@ func TestAStoreIsLeftAloneForAsLongAsItAsks(t *testing.T) {
 	}
 }
 
+// A shop that was away for long is asked again in minutes only; an event of it tells that it is back.
+func TestAnEventEndsTheBackOff(t *testing.T) {
+	t.Parallel()
+	// failing is a shop that refused requests for half an hour, and was asked a moment ago.
+	failing := func(t *testing.T, f *engine.Fault) (*world, *agent, *shop) {
+		w, a := catalogue(t, 2)
+		s := w.shops[1]
+		s.refuses = func() *engine.Fault { return f }
+		w.run(w.now.Add(30 * time.Minute))
+		for s.calls = nil; len(s.calls) == 0; {
+			w.run(w.now.Add(time.Second))
+		}
+		s.calls = nil
+		return w, a, s
+	}
+	unreachable := &engine.Fault{Reason: "Unreachable", Unsent: true}
+	t.Run("it is back", func(t *testing.T) {
+		t.Parallel()
+		w, a, s := failing(t, unreachable)
+		s.refuses = nil
+		s.sell(firstObject, 3)
+		w.run(w.now.Add(time.Second))
+		if len(s.calls) != 0 {
+			t.Fatal("asked already")
+		}
+		a.engine.Alive(s.id)
+		w.run(w.now.Add(3 * time.Second))
+		if got := w.shops[0].items[firstObject].quantity; got != 47 {
+			t.Errorf("the master shows %d three seconds after the event", got)
+		}
+	})
+	t.Run("it is not", func(t *testing.T) {
+		t.Parallel()
+		w, a, s := failing(t, unreachable)
+		for range 120 {
+			a.engine.Alive(s.id)
+			w.run(w.now.Add(time.Second))
+		}
+		if len(s.calls) != 1 {
+			t.Errorf("asked %d times in two minutes", len(s.calls))
+		}
+	})
+	t.Run("it asked to be left alone", func(t *testing.T) {
+		t.Parallel()
+		w, a, s := failing(t, &engine.Fault{Reason: "Maintenance", RetryAfter: 10 * time.Minute})
+		a.engine.Alive(s.id)
+		w.run(w.now.Add(time.Minute))
+		if len(s.calls) != 0 {
+			t.Errorf("asked %d times", len(s.calls))
+		}
+	})
+	t.Run("nobody knows it", func(t *testing.T) {
+		t.Parallel()
+		_, a := catalogue(t, 2)
+		a.engine.Alive("nobody")
+	})
+}
+
 // A dead shop and a slow one cost the others nothing, and the sales they miss wait for them.
 func TestSickNeighboursSlowNobody(t *testing.T) {
 	t.Parallel()

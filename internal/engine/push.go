@@ -243,42 +243,13 @@ func (l *lane) mayWrite() bool {
 }
 
 func (l *lane) succeeded(w stock.Window) {
+	l.contact.succeeded()
 	now := l.e.clock.Now()
-	l.failures = 0
-	if l.told != "" {
-		l.told = ""
-		l.e.observer.Connected(l.id)
-	}
 	l.note(func(s *StoreState) {
-		s.LastSeen = now
-		if s.Failure != nil {
-			s.Failure = nil
-			s.ConnectedSince = now
-		}
-		if s.ConnectedSince.IsZero() {
-			s.ConnectedSince = now
-		}
 		if !w.To.IsZero() && !l.peer.clock.Known() {
 			s.Skew = w.To.Sub(now)
 		}
 	})
-}
-
-func (l *lane) noteFailure(err error, now time.Time) {
-	l.log.V(1).Info("request failed", "error", err.Error(), "retryAt", l.retryAt)
-	f := &Fault{Reason: "LedgerError", Message: err.Error()}
-	_ = errors.As(err, &f)
-	l.note(func(s *StoreState) {
-		if s.Failure == nil || s.Failure.Reason != f.Reason {
-			s.FailingSince = now
-		}
-		s.Failure, s.LastError, s.LastErrorAt = f, f, now
-	})
-	// One failure alone is everyday business.
-	if l.failures > 1 && l.told != f.Reason {
-		l.told = f.Reason
-		l.e.observer.Disconnected(l.id, f)
-	}
 }
 
 func (l *lane) note(change func(*StoreState)) {

@@ -370,16 +370,9 @@ type StoreState struct {
 	StoreID string
 	Mode    Mode
 	Master  bool
-	// Failure is the error requests end with at present, nil while they work; FailingSince when it began.
-	Failure        *Fault
-	FailingSince   time.Time
-	ConnectedSince time.Time
-	// LastError stays after recovery.
-	LastError   *Fault
-	LastErrorAt time.Time
-	// LastSeen is the last answer, LastInbound the last change found, LastOutbound the last acknowledged
-	// write, LastHint the last webhook delivery.
-	LastSeen, LastInbound, LastOutbound, LastHint time.Time
+	Connection
+	// LastInbound is the last change found, LastOutbound the last acknowledged write, LastHint the last webhook delivery.
+	LastInbound, LastOutbound, LastHint time.Time
 	// Skew is how far the store's clock is ahead of the agent's.
 	Skew time.Duration
 	// ClaimedBy is the ledger whose markers were found here; empty when it is ours.

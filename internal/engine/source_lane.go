@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-logr/logr"
-
 	"stocksync.dev/stocksync/internal/stock"
 )
 
@@ -32,12 +30,7 @@ const (
 
 // sourceLane is the loop that reads the source. It alone speaks to it.
 type sourceLane struct {
-	e      *Engine
-	id     string
-	log    logr.Logger
-	signal Signal
-	cancel context.CancelFunc
-	rand   *rand.Rand
+	contact
 
 	// Guarded by the engine's mutex.
 	cfg      SourceStore
@@ -62,10 +55,6 @@ type sourceLane struct {
 	// polledAt is when changes were last asked for, gap how long events wait from then on.
 	polledAt time.Time
 	gap      time.Duration
-	retryAt  time.Time
-	failures int
-	// told is the reason the observer was told, while requests fail.
-	told string
 }
 
 // waiting is an item at a location that is to be read.
@@ -116,8 +105,9 @@ func (e *Engine) SetSource(src *SourceStore) {
 		e.source = nil
 	}
 	if e.source == nil {
-		e.source = &sourceLane{e: e, id: cfg.ID, log: e.log.WithValues("source", cfg.ID), signal: e.clock.NewSignal(), cfg: cfg, fresh: true,
-			rand: rand.New(rand.NewPCG(1, 2)), hinted: map[string]bool{}, state: SourceState{ID: cfg.ID}}
+		s := &sourceLane{cfg: cfg, fresh: true, hinted: map[string]bool{}, state: SourceState{ID: cfg.ID}}
+		s.contact = newContact(e, cfg.ID, e.log.WithValues("source", cfg.ID), rand.New(rand.NewPCG(1, 2)), &s.state.Connection)
+		e.source = s
 		if e.running != nil {
 			e.launchSource()
 		}
@@ -176,11 +166,13 @@ func (s *sourceLane) config() (SourceStore, feeding) {
 	defer s.e.mu.Unlock()
 	if s.fresh {
 		s.fresh, s.supply = false, nil
-		s.retryAt, s.failures = time.Time{}, 0
+		s.forgive()
 	}
 	if s.retry {
-		s.retry, s.retryAt, s.failures = false, time.Time{}, 0
+		s.retry = false
+		s.forgive()
 	}
+	s.tryAgain()
 	return s.cfg, s.e.feeding()
 }
 
@@ -215,53 +207,10 @@ func (e *Engine) feeding() feeding {
 
 func shopName(name string) string { return strings.ToLower(strings.TrimSpace(name)) }
 
-// failed backs off: longer each time, spread, and never less than the source asked for.
-func (s *sourceLane) failed(ctx context.Context, err error) time.Time {
-	now := s.e.clock.Now()
-	if ctx.Err() != nil {
-		return now
-	}
-	s.failures++
-	wait := min(maxBackoff, firstBackoff<<min(s.failures-1, 16))
-	wait = wait/2 + time.Duration(s.rand.Int64N(int64(wait)))
-	f := &Fault{Reason: "LedgerError", Message: err.Error()}
-	if errors.As(err, &f) {
-		wait = max(wait, f.RetryAfter)
-	}
-	s.retryAt = now.Add(wait)
-	s.log.V(1).Info("request failed", "error", err.Error(), "retryAt", s.retryAt)
-	s.note(func(st *SourceState) {
-		if st.Failure == nil || st.Failure.Reason != f.Reason {
-			st.FailingSince = now
-		}
-		st.Failure, st.LastError, st.LastErrorAt = f, f, now
-	})
-	if s.failures > 1 && s.told != f.Reason {
-		s.told = f.Reason
-		s.e.observer.Disconnected(s.id, f)
-	}
-	return s.retryAt
-}
-
 func (s *sourceLane) note(change func(*SourceState)) {
 	s.e.mu.Lock()
 	defer s.e.mu.Unlock()
 	change(&s.state)
-}
-
-func (s *sourceLane) succeeded() {
-	now := s.e.clock.Now()
-	s.failures = 0
-	if s.told != "" {
-		s.told = ""
-		s.e.observer.Connected(s.id)
-	}
-	s.note(func(st *SourceState) {
-		st.LastSeen = now
-		if st.Failure != nil || st.ConnectedSince.IsZero() {
-			st.Failure, st.ConnectedSince = nil, now
-		}
-	})
 }
 
 // step does one piece of work and returns when to look for the next; the zero time means at once.

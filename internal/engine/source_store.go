@@ -49,14 +49,9 @@ type ConfiguredLink struct {
 // SourceState is what is known of the source.
 type SourceState struct {
 	ID string
-	// Failure is the error requests end with at present, nil while they work; FailingSince when it began.
-	Failure                      *Fault
-	FailingSince, ConnectedSince time.Time
-	// LastError stays after recovery.
-	LastError   *Fault
-	LastErrorAt time.Time
-	// LastSeen is the last answer, LastInbound the last change found, LastHint the last event.
-	LastSeen, LastInbound, LastHint time.Time
+	Connection
+	// LastInbound is the last change found, LastHint the last event.
+	LastInbound, LastHint time.Time
 	// Loaded: items, locations and open orders were read at least once, if not by this process then by one before.
 	Loaded bool
 	// ComparedAt is when everything was last compared.
