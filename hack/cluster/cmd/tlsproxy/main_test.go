@@ -80,9 +80,9 @@ func TestAnswersBeforeTheRequestHasEnded(t *testing.T) {
 	front := httptest.NewTLSServer(handler(table, log.New(io.Discard, "", 0)))
 	t.Cleanup(front.Close)
 	body, rest := io.Pipe()
-	t.Cleanup(func() { _ = rest.Close() })
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
+	context.AfterFunc(ctx, func() { _ = rest.Close() }) // the client waits for the body, however long its context is done
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, front.URL, body)
 	if err != nil {
 		t.Fatal(err)
