@@ -432,14 +432,22 @@ func (t *turn) renamedTo(p stock.Placement, name string, item Item) error {
 		return err
 	}
 	if !slices.ContainsFunc(item.SKUs, func(s string) bool { return stock.KeyOf(s) == stock.KeyOf(name) }) {
-		if name != p.Naming.Todo && !stock.IsTemporary(name) || !p.Naming.Refuse(p.Naming.Todo, t.now) {
+		switch {
+		case name != p.Naming.Todo && !stock.IsTemporary(name):
+			return t.save(pool, p, nil)
+		case p.Naming.Denied != name:
+			// It may have been an older write of ours that landed in that moment.
+			p.Naming.Denied, p.Naming.Again = name, t.now.Add(nameAgain)
+			t.out.recheck[p.Pool] = p.Ref
+			return t.save(pool, p, nil)
+		case !p.Naming.Refuse(p.Naming.Todo, t.now):
 			return t.save(pool, p, nil)
 		}
 		return t.save(pool, p, []stock.Entry{{Kind: stock.Renamed, Store: p.Store, Pool: p.Pool, SKU: p.SKU, Quantity: p.Shown, Conflict: true,
 			Evidence: fmt.Sprintf("the master renamed it to %q; the shop took that and shows %q: a plugin of the shop keeps it so", name, item.SKUs)}})
 	}
 	was := p.SKU
-	p.SKU, p.Naming.Open = name, false
+	p.SKU, p.Naming.Open, p.Naming.Denied = name, false, ""
 	var entries []stock.Entry
 	if stock.KeyOf(name) == stock.KeyOf(pool.SKU) {
 		p.Naming = p.Naming.Anew()

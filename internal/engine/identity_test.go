@@ -198,6 +198,40 @@ func TestAChildsRenameIsReported(t *testing.T) {
 	}
 }
 
+// A shop that takes a name and shows the one before has its reasons; one that did so once has none.
+func TestAShopThatGivesAnotherName(t *testing.T) {
+	t.Parallel()
+	t.Run("always", func(t *testing.T) {
+		t.Parallel()
+		w, a := settled(t, 2, 2)
+		s, asked := w.shops[1], 0
+		s.names = func(string) string { asked++; return "SKU-0" }
+		w.shops[0].rename(firstObject, "CUP")
+		w.run(w.now.Add(30 * time.Minute))
+		wantRow(t, a, stock.Renamed, s.id, "a plugin of the shop keeps it so")
+		if asked != 2 {
+			t.Errorf("asked %d times in half an hour", asked)
+		}
+	})
+	t.Run("once, as where an older write of ours lands in that moment", func(t *testing.T) {
+		t.Parallel()
+		w, a := settled(t, 2, 2)
+		s, asked := w.shops[1], 0
+		s.names = func(name string) string {
+			if asked++; asked == 1 {
+				return "SKU-0"
+			}
+			return name
+		}
+		w.shops[0].rename(firstObject, "CUP")
+		w.run(w.now.Add(5 * time.Minute))
+		w.shops[0].sell(firstObject, 2)
+		w.run(w.now.Add(time.Minute))
+		wantShelves(t, s, "CUP 18, SKU-1 20")
+		wantNoRow(t, a)
+	})
+}
+
 // An excluded SKU is neither given nor taken.
 func TestExcludedSKUsAreNotRenamed(t *testing.T) {
 	t.Parallel()

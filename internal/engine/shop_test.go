@@ -52,6 +52,8 @@ type shop struct {
 	plug *plug
 	// ignores: the shop keeps markers and leaves quantities alone, as one does that knows no relative updates.
 	ignores bool
+	// names, when set, is what the shop makes of a name it is sent.
+	names func(string) string
 	// wrote, when set, is told of each quantity that a write of ours left.
 	wrote func(*item)
 	// givenBack are the units per order that were given back before the restore, and are not any more.
@@ -598,6 +600,9 @@ func (l *link) serve(pushes []engine.Push, i, death int, answers *[]engine.Resul
 		if p.Name != "" {
 			// The SKU is written behind the date, unlike what is in meta data.
 			it.sku = p.Name
+			if l.s.names != nil {
+				it.sku = l.s.names(p.Name)
+			}
 			w.meet("renamed", l.s)
 		}
 		lock := l.s.slowWrites

@@ -21,6 +21,8 @@ type Naming struct {
 	Todo string `json:"todo,omitempty"`
 	// Refused is the SKU that it cannot get, because another item has it. A person was told.
 	Refused string `json:"refused,omitempty"`
+	// Denied is a SKU that it was given last and did not show in the answer.
+	Denied string `json:"denied,omitempty"`
 	// Again is when the next try may be made.
 	Again time.Time `json:"again,omitzero"`
 	// Tried are the names last sent to a store that names no objects: its item may have any of them. The newest is last.
