@@ -357,6 +357,7 @@ func (p *Placement) retraced(pool *Pool, since *time.Time, r Look, pol Policy) (
 		}
 		a.MovedAt = later(a.MovedAt, at.To)
 		if h.Quantity == p.Quantity {
+			entries = append(entries, p.movedAndBack(*since)...)
 			continue
 		}
 		late, _ := p.landedLate(Look{Quantity: h.Quantity, From: at.From, To: h.At}, *since)
@@ -365,6 +366,24 @@ func (p *Placement) retraced(pool *Pool, since *time.Time, r Look, pol Policy) (
 	}
 	a.Heard = others
 	return entries
+}
+
+// movedAndBack is what an event says that tells the number known, since a time: the shop moved it, and perhaps only back to
+// where it was before a write landed.
+func (p *Placement) movedAndBack(since time.Time) []Entry {
+	var most *Write
+	for i := range p.Absolute.Writes {
+		w := &p.Absolute.Writes[i]
+		if units := abs(w.To - p.Quantity); w.mayLand(since) && units > 0 && units <= soldBetween && (most == nil || units > abs(most.To-p.Quantity)) {
+			most = w
+		}
+	}
+	if most == nil {
+		return nil
+	}
+	e := p.entry(Unclear, most.To-p.Quantity, fmt.Sprintf("the store tells of a change and shows %d as before, while a write of %d may still land: perhaps it has, and that many moved after it", p.Quantity, most.To))
+	e.Conflict, e.Attempt = true, most.ID
+	return []Entry{e}
 }
 
 // mayLand tells whether the write may arrive after a time, or arrive after all: it was judged by numbers alone.

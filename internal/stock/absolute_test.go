@@ -227,3 +227,42 @@ func TestLandingBehindANewerWrite(t *testing.T) {
 		t.Errorf("the pool says %d, want %d; a row: %v", pool.Units, 30-201, row)
 	}
 }
+
+// TestMovedBack: a write that seemed to have arrived lands while the shop sells as many as it gives back. The number is as
+// before; only an event tells that the shop moved it.
+func TestMovedBack(t *testing.T) {
+	t.Parallel()
+	clock := PeerClock{At: absoluteStart}
+	for _, tc := range []struct {
+		name string
+		// captured is when the event was, after the last reading; late how long after the write that reading is.
+		captured, late time.Duration
+		row            bool
+	}{
+		{"after the last reading", 3 * time.Second, time.Minute, true},
+		{"an old one, told again", -30 * time.Second, time.Minute, false},
+		{"when the write can land no more", 3 * time.Second, landsWithin + time.Second, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			pool, p, pol := written(25)
+			look := func(q int64, at time.Time) []Entry {
+				return MergeAbsolute(&pool, &p, Look{Quantity: q, From: at, To: at, Clock: clock}, pol, at)
+			}
+			sent := absoluteStart.Add(time.Minute)
+			pool.Units = 23
+			Plan(pool, &p, pol, sent)
+			_, _ = BeginWrite(&p, 2, Look{Quantity: 25, From: sent, To: sent, Clock: clock}, false, false, sent)
+			look(23, sent.Add(2*time.Second)) // two were sold, and it seems to have arrived
+			now := sent.Add(tc.late)
+			look(20, now) // three more
+			units := pool.Units
+			p.Absolute.Hear(Hearing{Quantity: 20, Seconds: now.Add(tc.captured).Unix(), At: now.Add(4 * time.Second)})
+			entries := look(20, now.Add(5*time.Second))
+			row := slices.ContainsFunc(entries, func(e Entry) bool { return e.Kind == Unclear && e.Conflict && e.Attempt == 2 && e.Units == 3 })
+			if row != tc.row || pool.Units != units {
+				t.Errorf("a row: %v; the pool went from %d to %d: %+v", row, units, pool.Units, entries)
+			}
+		})
+	}
+}
