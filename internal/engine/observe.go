@@ -138,7 +138,7 @@ type turn struct {
 	// clock is the same where the store tells whole seconds only.
 	clock stock.PeerClock
 	out   *effects
-	// swept is the store's time of the sweep before, where orders are taken in.
+	// swept is when the last sweep that was taken in began, on the store's clock.
 	swept time.Time
 	// moved are pools whose items the master calls otherwise now. waiting are items whose SKU is another's until that
 	// is settled.
@@ -151,7 +151,7 @@ func (l *lane) turn(tx Tx, st Store, out *effects) *turn {
 	l.e.mu.Lock()
 	st.Policy.Claimed = l.state.ClaimedBy != ""
 	l.e.mu.Unlock()
-	return &turn{e: l.e, tx: tx, st: st, now: l.e.clock.Now(), skew: l.skew(), clock: l.peer.clock, out: out}
+	return &turn{e: l.e, tx: tx, st: st, now: l.e.clock.Now(), skew: l.skew(), swept: l.sweptAt, clock: l.peer.clock, out: out}
 }
 
 // item binds, merges and samples one row.
@@ -215,7 +215,7 @@ func (t *turn) item(item Item, w stock.Window) error {
 		entries = append(entries, t.mergeAbsolute(&pool, &p, &item, w)...)
 	default:
 		p.Blocked = ""
-		entries = append(entries, stock.Merge(&pool, &p, stock.Reading{Quantity: item.Quantity, Markers: item.Markers, Window: w}, t.e.ledgerID, t.st.Policy, t.now)...)
+		entries = append(entries, stock.Merge(&pool, &p, t.reading(item, w), t.e.ledgerID, t.st.Policy, t.now)...)
 		t.sample(before, p, item, w)
 	}
 	if wrong == "" {
@@ -239,6 +239,11 @@ func (t *turn) known(pool stock.Pool, before, p stock.Placement) bool {
 	return reflect.DeepEqual(before, p)
 }
 
+// reading is what an item shows.
+func (t *turn) reading(item Item, w stock.Window) stock.Reading {
+	return stock.Reading{Quantity: item.Quantity, Markers: item.Markers, Window: w, Swept: t.swept}
+}
+
 // wanted tells whether clean samples of the placement are of use here: what never was enrolled is only looked
 // at unless the store is written to.
 func (t *turn) wanted(p stock.Placement) bool { return p.Enrolled || t.st.Mode == Sync }
@@ -251,7 +256,7 @@ func (t *turn) sample(before, p stock.Placement, item Item, w stock.Window) {
 		return
 	}
 	if p.Restless() && t.wanted(p) {
-		s := stock.SampleOf(p, stock.Reading{Quantity: item.Quantity, Markers: item.Markers, Window: w}, t.e.ledgerID)
+		s := stock.SampleOf(p, t.reading(item, w), t.e.ledgerID)
 		t.out.samples[p.Pool] = &s
 	}
 }

@@ -180,7 +180,7 @@ func (l *lane) answered(ctx context.Context, st Store, pools []int64, sent []sto
 			acked = true
 			ends[Acknowledged]++
 			before := p
-			reading := stock.Reading{Quantity: r.Item.Quantity, Markers: r.Item.Markers, Window: r.Window}
+			reading := t.reading(*r.Item, r.Window)
 			var entries []stock.Entry
 			switch {
 			case sent[i].ID == 0 || pushes[i].Fields[stock.Management] != "":

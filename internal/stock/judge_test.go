@@ -741,19 +741,25 @@ func TestPushesBeforeTheAccountsAgreedExplainNothing(t *testing.T) {
 		s.order(7, 2)
 		s.pass(ago)
 		s.read() // at one
+		s.pass(stock.Settle)
+		s.read() // and still, with the orders of that time
 		s.quantity += 2
 		s.one(s.prove(), kind, kind == stock.Lost)
 	}
 }
 
-// A sale that was read before its order was swept can hide a loss of the same size for a while, in one reading or in two within
-// moments.
+// A sale that was read before its order was swept can hide a loss of the same size for a while: for as long as orders are not
+// swept.
 func TestAccountsThatAgreeByChanceForgetNothing(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		again time.Duration // when it is read a second time, if that is not 0
+		swept time.Duration // when orders were swept after the first time
 		kind  stock.Kind
-	}{{0, stock.Lost}, {stock.Settle - 1, stock.Lost}, {stock.Settle, stock.Edited}} {
+	}{
+		{0, 0, stock.Lost}, {stock.Settle - 1, stock.Settle - 1, stock.Lost}, {time.Minute, stock.Settle - 1, stock.Lost},
+		{stock.Settle, stock.Settle, stock.Edited}, {time.Minute, stock.Settle, stock.Edited},
+	} {
 		s := master(t, 20)
 		s.lift(5)
 		s.push()
@@ -763,8 +769,10 @@ func TestAccountsThatAgreeByChanceForgetNothing(t *testing.T) {
 		s.quantity -= 2
 		s.read()
 		if c.again != 0 {
+			s.swept = s.now.Add(c.swept)
 			s.pass(c.again)
 			s.read()
+			s.swept = time.Time{}
 		}
 		s.order(8, 2)
 		e := s.one(s.prove(), c.kind, c.kind == stock.Lost)

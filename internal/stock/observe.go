@@ -43,14 +43,15 @@ func (p *Placement) merge(pool *Pool, r Reading, ledger string, pol Policy, read
 	if !p.Undecided && !p.Restored {
 		p.Quantity = r.Quantity
 	}
+	before := r.Window.To.Add(read.Sub(now)) // on the store's clock
 	switch {
 	case p.Parted() == 0 && !p.PartedSince.IsZero():
 		p.PartedSince = time.Time{}
-	case p.Parted() == 0 && now.Sub(read) < Settle:
+	case p.Parted() == 0 && r.Swept.Before(before.Add(Settle)):
 		// It may be chance: a sale just read, whose order was not swept yet, beside a loss of the same size.
 	case p.Parted() == 0:
-		// The accounts agree, so nothing older can have been lost.
-		p.Pushes = slices.DeleteFunc(p.Pushes, func(m PushMark) bool { return r.Window.From.Sub(m.To) > agreedMemory })
+		// The accounts agreed then, and do so with the orders of that time, so nothing older can have been lost.
+		p.Pushes = slices.DeleteFunc(p.Pushes, func(m PushMark) bool { return before.Sub(m.To) > agreedMemory })
 	case p.PartedSince.IsZero():
 		p.PartedSince = now
 	}

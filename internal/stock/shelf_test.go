@@ -34,6 +34,8 @@ type shelf struct {
 	lines    []stock.Line
 	// same and asked are what the shop says of the orders known.
 	same, asked bool
+	// swept is when orders were swept last; now, where it is zero.
+	swept time.Time
 
 	samples []stock.Sample
 	log     []stock.Entry
@@ -130,7 +132,11 @@ func f(units int64, pol stock.Policy) int64 {
 }
 
 func (s *shelf) reading() stock.Reading {
-	return stock.Reading{Quantity: s.quantity, Markers: s.markers, Window: stock.Window{From: *s.now, To: *s.now}}
+	r := stock.Reading{Quantity: s.quantity, Markers: s.markers, Window: stock.Window{From: *s.now, To: *s.now}, Swept: *s.now}
+	if !s.swept.IsZero() {
+		r.Swept = s.swept
+	}
+	return r
 }
 
 // read reads the item as the engine does: a sample is kept where one is needed, and a reading that changes

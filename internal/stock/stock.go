@@ -69,6 +69,8 @@ type Reading struct {
 	Quantity int64
 	Markers  Markers
 	Window   Window
+	// Swept is when the last sweep of orders began, of those that were taken in by then; on the store's clock.
+	Swept time.Time
 }
 
 // AttemptState says what is known of an attempt that was not answered.
